@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+from cadx.cli import main
+from cadx.models.bundle import WEIGHTS
+
+from support import make_bundle, write
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, case):
+    """T1, T2 and ROI of the pattern case on disk."""
+    folder = tmp_path_factory.mktemp("files")
+    write(folder / "t1.nii.gz", case.images["T1"])
+    write(folder / "t2.nrrd", case.images["T2"])
+    (folder / "roi.mrk.json").write_text(json.dumps(case.roi.to_markups()))
+    return folder
+
+
+def arguments(files, model, out, **changes):
+    named = {
+        "t1": files / "t1.nii.gz",
+        "t2": files / "t2.nrrd",
+        "roi": files / "roi.mrk.json",
+        "bundle": model.folder,
+        "out": out,
+        "device": "cpu",
+        **changes,
+    }
+    return ["classify", *(text for key, value in named.items() for text in (f"--{key}", str(value)))]
+
+
+def test_classify_writes_its_files_and_prints_the_grade(files, bundle, tmp_path, capsys):
+    assert main(arguments(files, bundle, tmp_path / "out")) == 0
+    printed = capsys.readouterr().out
+    assert "Grade: " in printed
+    assert "not for clinical decisions" in printed
+    document = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert document["status"] == "ok"
+    assert document["warnings"] == []
+
+
+def test_json_is_the_same_document(files, bundle, tmp_path, capsys):
+    assert main([*arguments(files, bundle, tmp_path / "out"), "--json", "--no-explain"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "out" / "result.json").read_text())
+    assert not (tmp_path / "out" / "attention.nii.gz").exists()
+
+
+def test_a_roi_of_numbers_may_begin_with_a_minus(files, bundle, tmp_path, case):
+    center = case.roi.center_ras
+    text = f"{-abs(center[0]):.3f},{center[1]:.3f},{center[2]:.3f},60,50,56"
+    assert main(arguments(files, bundle, tmp_path / "out", roi=text)) == 0
+    document = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert document["roi"]["center_ras"][0] == pytest.approx(-abs(center[0]), abs=1e-3)
+
+
+def test_too_few_slices_end_with_5_and_a_result_that_says_why(files, bundle, tmp_path, case, capsys):
+    center = ",".join(f"{v:.3f}" for v in case.roi.center_ras)
+    roi = f"{center},60,50,20"
+    assert main(arguments(files, bundle, tmp_path / "out", roi=roi)) == 5
+    document = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (document["status"], document["label"]) == ("refused", None)
+    assert "enlarge it by" in document["reason"]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["result.json"]
+    assert main([*arguments(files, bundle, tmp_path / "out", roi=roi), "--pad"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"t1": "absent.nii.gz"}, "absent.nii.gz"),
+        ({"roi": "1,2,3"}, "six comma-separated numbers"),
+        ({"roi": "absent.mrk.json"}, "absent.mrk.json"),
+        ({"roi": "900,0,0,50,50,60"}, "outside T1"),
+        ({"bundle": "nowhere"}, "not a model bundle"),
+        ({"start": "99"}, "cannot start at slice 99"),
+        ({"device": "tpu"}, "tpu"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(files, bundle, tmp_path, capsys, change, word):
+    assert main(arguments(files, bundle, tmp_path / "out", **change)) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert word in error
+    assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_altered_bundle_is_refused(files, tmp_path, capsys):
+    altered = make_bundle(tmp_path / "altered")
+    weights = altered.folder / WEIGHTS
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert main(arguments(files, altered, tmp_path / "out")) == 2
+    assert "was changed since the bundle was made" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(["bundle", "verify", str(altered.folder)]) == 2
+
+
+def test_bundle_info_and_verify(bundle, capsys):
+    assert main(["bundle", "verify", str(bundle.folder)]) == 0
+    assert main(["bundle", "info", str(bundle.folder)]) == 0
+    printed = capsys.readouterr().out
+    assert bundle.sha256 in printed
+    assert "normal, low risk, high risk" in printed
+
+
+@pytest.fixture
+def table(files, case, tmp_path):
+    """Three cases: good, missing file, too few slices."""
+    center = ",".join(f"{v:.2f}" for v in case.roi.center_ras)
+    rows = [
+        ("good", "t1.nii.gz", "t2.nrrd", "roi.mrk.json"),
+        ("missing", "gone.nii.gz", "t2.nrrd", "roi.mrk.json"),
+        ("flat", "t1.nii.gz", "t2.nrrd", f"{center},60,50,20"),
+    ]
+    path = files / "cases.csv"
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([("case", "t1", "t2", "roi"), *rows])
+    return path
+
+
+def test_batch_records_bad_cases_and_goes_on(table, bundle, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["batch", "--cases", str(table), "--bundle", str(bundle.folder), "--out", str(out), "--device", "cpu"]
+    assert main(command) == 4
+    rows = list(csv.DictReader((out / "summary.csv").open()))
+    assert [(r["case"], r["status"]) for r in rows] == [("good", "ok"), ("missing", "failed"), ("flat", "refused")]
+    assert list(rows[0]) == ["case", "status", "label", "p:normal", "p:low risk", "p:high risk", "warnings", "error"]
+    assert rows[0]["label"] in ("normal", "low risk", "high risk")
+    assert "gone.nii.gz" in rows[1]["error"]
+    assert "enlarge it by" in rows[2]["error"]
+    assert (out / "good" / "attention.nii.gz").exists()
+    assert not (out / "missing").exists()
+    made = (out / "good" / "result.json").stat().st_mtime_ns
+    assert main([*command, "--resume"]) == 4
+    assert (out / "good" / "result.json").stat().st_mtime_ns == made
+    assert list(csv.DictReader((out / "summary.csv").open())) == rows
+    assert main([*command, "--resume", "--no-explain"]) == 4
+    assert (out / "good" / "result.json").stat().st_mtime_ns != made
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("case,t1,t2\na,b,c\n", "lacks the column roi"),
+        ("case,t1,t2,roi\n", "no case"),
+        ("case,t1,t2,roi\n../x,a,b,c\n", "../x"),
+    ],
+)
+def test_a_bad_table_is_one_sentence(tmp_path, bundle, capsys, text, word):
+    path = tmp_path / "cases.csv"
+    path.write_text(text)
+    assert main(["batch", "--cases", str(path), "--bundle", str(bundle.folder), "--out", str(tmp_path / "o")]) == 2
+    assert word in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_doctor_probes_and_reports(capsys):
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert "Device cpu: works" in printed
+    assert "Memory: " in printed
+
+
+def test_doctor_names_what_is_missing_and_how_to_install_it(capsys, monkeypatch):
+    from cadx import doctor
+
+    monkeypatch.setattr(doctor, "NEEDS", (*doctor.NEEDS, doctor.Need("no_such_module", "no-such-package", "nothing")))
+    assert main(["doctor"]) == 3
+    assert "-m pip install no-such-package" in capsys.readouterr().out
+
+
+def test_a_missing_dependency_ends_with_3_and_names_the_command(files, bundle, tmp_path):
+    script = "import sys; sys.modules['timm'] = None\nfrom cadx.cli import main\nsys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", script, *arguments(files, bundle, tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "pip install" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupt_ends_with_130_and_leaves_nothing(files, bundle, tmp_path, monkeypatch, capsys):
+    from cadx.prepare.pipeline import Preparation
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Preparation, "crop", interrupted)
+    assert main(arguments(files, bundle, tmp_path / "out")) == 130
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import gzip
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cadx import dicom
+from cadx.errors import InputError
+from cadx.files import read_volume
+
+from support import pattern_volume, write, write_dicom
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_every_format_gives_the_same_volume(tmp_path, t2_geometry, suffix):
+    volume = pattern_volume(t2_geometry, "t2")
+    back = read_volume(str(write(tmp_path / f"t2{suffix}", volume)))
+    assert back.geometry.is_close(volume.geometry, 1e-3)
+    np.testing.assert_array_equal(back.voxels, volume.voxels)
+    assert back.name == f"t2{suffix}"
+
+
+def test_nifti_agrees_with_nibabel(tmp_path, t2_geometry):
+    nibabel = pytest.importorskip("nibabel")
+    volume = pattern_volume(t2_geometry, "t2")
+    image = nibabel.load(write(tmp_path / "t2.nii.gz", volume))
+    np.testing.assert_allclose(image.affine, volume.geometry.ijk_to_ras, atol=1e-4)
+    np.testing.assert_array_equal(image.get_fdata().transpose(2, 1, 0).astype(np.float32), volume.voxels)
+
+
+@pytest.fixture
+def study(tmp_path, t1_geometry, t2_geometry):
+    """A folder with a T1 and a T2 series."""
+    t2_upright = pattern_volume(t2_geometry, "t2").canonical()
+    write_dicom(tmp_path / "a", pattern_volume(t1_geometry, "t1"), uid="1.2.1", description="ax vibe fs", tr=4, te=2)
+    write_dicom(tmp_path / "b", t2_upright, uid="1.2.2", description="haste", tr=1200, te=90)
+    return tmp_path
+
+
+def test_a_dicom_series_lies_where_its_headers_say(study, t1_geometry):
+    volume = read_volume(str(study / "a"))
+    assert volume.canonical_geometry().is_close(t1_geometry, 1e-3)
+    expected = np.round(pattern_volume(t1_geometry, "t1").voxels)
+    np.testing.assert_allclose(volume.canonical().voxels, expected)
+    assert volume.patient_id == "P"
+
+
+def test_series_are_guessed_from_headers_and_the_guess_is_shown(study):
+    notes = []
+    t1 = read_volume(str(study), "T1", notes.append)
+    t2 = read_volume(str(study), "T2", notes.append)
+    assert (t1.name, t2.name) == ("a", "b")
+    assert "guessed from the headers" in notes[0]
+    assert "vibe" in notes[0]
+    assert [s.weighting for s in dicom.list_series(study)] == ["T1", "T2"]
+
+
+def test_series_are_chosen_by_number(study):
+    assert read_volume(f"{study}#2").name == "b"
+    with pytest.raises(InputError, match="no series #3"):
+        read_volume(f"{study}#3")
+
+
+def test_an_open_choice_lists_the_series(study):
+    with pytest.raises(InputError, match=r"#1: .*#2: "):
+        read_volume(str(study))
+
+
+def test_a_gap_is_refused(study):
+    (study / "a" / "slice-005.dcm").unlink()
+    with pytest.raises(InputError, match="missing or repeated"):
+        read_volume(str(study / "a"))
+
+
+def test_different_patients_are_refused(study, t2_geometry, case):
+    from cadx.case import Case
+
+    t1 = read_volume(str(study / "a"))
+    t2 = read_volume(str(study / "b"))
+    with pytest.raises(InputError, match="different patient ids"):
+        Case({"T1": t1, "T2": replace(t2, patient_id="Q")}, case.roi)
+
+
+def test_unusable_files_are_one_sentence(tmp_path, t1_geometry):
+    flat = tmp_path / "flat.nii.gz"
+    sitk.WriteImage(sitk.Image(8, 8, sitk.sitkFloat32), str(flat))
+    four = tmp_path / "four.nii.gz"
+    sitk.WriteImage(sitk.Image([4, 4, 4, 3], sitk.sitkFloat32), str(four))
+    colour = tmp_path / "colour.nrrd"
+    sitk.WriteImage(sitk.Image([4, 4, 4], sitk.sitkVectorUInt8, 3), str(colour))
+    text = tmp_path / "text.nii.gz"
+    text.write_bytes(gzip.compress(b"no image"))
+    cut = tmp_path / "cut.nii.gz"
+    write(cut, pattern_volume(t1_geometry, "t1"))
+    cut.write_bytes(cut.read_bytes()[:2000])
+    for path, word in [
+        (flat, "two-dimensional"),
+        (four, "4 dimensions"),
+        (colour, "components"),
+        (text, "cannot be read"),
+        (cut, "cannot be read"),
+        (tmp_path / "absent.nii.gz", "no file"),
+        (tmp_path, "no DICOM"),
+    ]:
+        with pytest.raises(InputError, match=word) as caught:
+            read_volume(str(path))
+        assert path.name in str(caught.value)
+        assert str(tmp_path) not in str(caught.value)

@@ -1,0 +1,72 @@
+"""What may import what."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+APPLICATION = {"slicer", "qt", "ctk", "vtk", "PySide6", "vtkmodules"}
+HEAVY = {"torch", "timm", "monai", "torchvision"}
+USE = ("prepare", "models", "explain", "trust", "classify.py")
+
+
+def imported(path, top_level_only=False):
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.fixture(scope="module")
+def sources(repository):
+    return sorted((repository / "Training" / "cadx").rglob("*.py"))
+
+
+def test_only_the_slicer_room_knows_the_application(sources, repository):
+    room = repository / "Training" / "cadx" / "slicer"
+    found = [
+        (str(path.relative_to(repository)), name)
+        for path in sources
+        if room not in path.parents
+        for name in imported(path)
+        if name.partition(".")[0] in APPLICATION
+    ]
+    assert found == []
+
+
+def test_use_does_not_know_training(sources, repository):
+    package = repository / "Training" / "cadx"
+    found = [
+        (str(path.relative_to(package)), name)
+        for path in sources
+        if path.relative_to(package).parts[0] in USE
+        for name in imported(path)
+        if name.startswith(("cadx.study", "cadx.evaluate"))
+    ]
+    assert found == []
+
+
+def test_heavy_packages_are_imported_where_used(sources, repository):
+    found = [
+        (str(path.relative_to(repository)), name)
+        for path in sources
+        for name in imported(path, top_level_only=True)
+        if name.partition(".")[0] in HEAVY
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "statement", ["import cadx", "from cadx.cli import main; main(['--help'])", "import cadx.classify"]
+)
+def test_neither_help_nor_import_loads_what_is_heavy(statement):
+    code = f"{statement}\nimport sys\nprint(sorted(m for m in {HEAVY | APPLICATION} if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"

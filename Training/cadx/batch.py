@@ -1,0 +1,189 @@
+"""Many cases from one table: a folder a case, one summary; a bad case is recorded and the rest go on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cadx import output
+from cadx.atomic import write_text
+from cadx.case import Case
+from cadx.classify import Classifier, Options
+from cadx.errors import CadxError, CancelledError, InputError, RefusedError
+from cadx.files import read_roi, read_volume
+
+COLUMNS = ("case", "t1", "t2", "roi")
+MAX_TABLE_BYTES = 100_000_000
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case of the table; paths as the user wrote them, resolved against the table's folder."""
+
+    case: str
+    t1: str
+    t2: str
+    roi: str
+
+
+def read_cases(table: Path) -> list[Row]:
+    """Read ``cases.csv`` (columns case, t1, t2, roi; paths relative to the file).
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read, lacks a column, or names a case twice or with a path in it.
+    """
+    rows = [
+        Row(r["case"], *(_resolve(table.parent, r[column]) for column in COLUMNS[1:]))
+        for r in read_table(table, COLUMNS)
+    ]
+    names = [row.case for row in rows]
+    for name in names:
+        if not name or name in (".", "..") or Path(name).name != name or "\\" in name:
+            raise InputError(f"{table.name}: '{name}' cannot name a case's folder; use letters, digits and dashes.")
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated:
+        raise InputError(f"{table.name} names the case '{repeated}' twice; give each case its own name.")
+    return rows
+
+
+def read_table(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Rows of a CSV file that must have ``columns`` (found without regard to case).
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is empty or lacks a column.
+    """
+    try:
+        if table.stat().st_size > MAX_TABLE_BYTES:
+            raise InputError(f"{table.name} is too large for a table of cases; split it.")
+        reader = csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"), newline=""))
+        rows = [{(k or "").strip().lower(): (v or "").strip() for k, v in row.items() if k} for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{table.name} cannot be read as a CSV table; save it as CSV in UTF-8.") from error
+    missing = [c for c in columns if c not in [(h or "").strip().lower() for h in reader.fieldnames or []]]
+    if missing:
+        raise InputError(f"{table.name} lacks the column {missing[0]}; it needs {', '.join(columns)}.")
+    if not rows:
+        raise InputError(f"{table.name} holds no case; add one row a case.")
+    return rows
+
+
+def read_case(row: Row, note: Callable[[str], None], margin_mm: float) -> Case:
+    """Read the volumes and the ROI of one row."""
+    t1 = read_volume(row.t1, "T1", note)
+    t2 = read_volume(row.t2, "T2", note)
+    return Case({"T1": t1, "T2": t2}, read_roi(row.roi, t1, margin_mm), row.case)
+
+
+def run_batch(
+    rows: list[Row],
+    classifier: Classifier,
+    folder: Path,
+    options: Options,
+    *,
+    margin_mm: float,
+    resume: bool = False,
+    command: tuple[str, ...] = (),
+    note: Callable[[str], None] = log.info,
+    progress: Callable[[int, int, str], None] | None = None,
+    emit: Callable[[dict[str, str]], None] | None = None,
+) -> int:
+    """Grade every row; write ``summary.csv`` after each. Returns the number of cases that failed.
+
+    With ``resume`` a case whose ``result.json`` was made by the same bundle with the same options is kept.
+    """
+    records: list[dict[str, str]] = []
+    for number, row in enumerate(rows, start=1):
+        case_folder = folder / row.case
+        record = _kept(case_folder, row, classifier, options) if resume else None
+        if record is None:
+            record = _run_case(row, classifier, case_folder, options, margin_mm, command, note)
+        records.append(record)
+        write_text(folder / "summary.csv", _summary(records, classifier.bundle.settings.classes))
+        if emit:
+            emit(record)
+        if progress:
+            progress(number, len(rows), f"{row.case}: {record['label'] or record['status']}")
+    return sum(record["status"] == "failed" for record in records)
+
+
+def _resolve(base: Path, text: str) -> str:
+    """Relative paths count from the table; a ROI's six numbers stay as they are."""
+    return text if not text or text.count(",") == 5 else str(base / text)
+
+
+def _run_case(
+    row: Row,
+    classifier: Classifier,
+    folder: Path,
+    options: Options,
+    margin_mm: float,
+    command: tuple[str, ...],
+    note: Callable[[str], None],
+) -> dict[str, str]:
+    try:
+        for column in COLUMNS[1:]:
+            if not getattr(row, column):
+                raise InputError(f"{row.case} names no {column}; fill in that column.")
+        case = read_case(row, note, margin_mm)
+        try:
+            reading = classifier.classify(case, options, command=command)
+        except RefusedError as error:
+            refused = classifier.refusal(case, error, options, command)
+            output.write_refusal(folder, refused)
+            return _record(row.case, refused.to_json())
+        output.write_reading(folder, case, reading, note)
+        return _record(row.case, reading.result.to_json())
+    except CancelledError:
+        raise
+    except CadxError as error:
+        return _failure(row.case, str(error))
+    except Exception as error:
+        log.exception("%s", row.case)
+        return _failure(row.case, f"An unexpected {type(error).__name__} stopped this case; run it alone with --debug.")
+
+
+def _failure(case: str, sentence: str) -> dict[str, str]:
+    return {"case": case, "status": "failed", "label": "", "warnings": "", "error": sentence}
+
+
+def _record(case: str, document: Mapping[str, object]) -> dict[str, str]:
+    warnings = " ".join(w["text"] for w in document["warnings"])  # type: ignore[attr-defined]
+    record = {
+        "case": case,
+        "status": str(document["status"]),
+        "label": str(document["label"] or ""),
+        "warnings": warnings,
+        "error": str(document.get("reason", "")),
+    }
+    for name, value in document["probabilities"].items():  # type: ignore[attr-defined]
+        record[f"p:{name}"] = f"{value:.6f}"
+    return record
+
+
+def _kept(folder: Path, row: Row, classifier: Classifier, options: Options) -> dict[str, str] | None:
+    """The record of an earlier run of the same bundle, or None."""
+    try:
+        document = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        same = document["bundle"]["sha256"] == classifier.bundle.sha256 and document["options"] == options.to_json()
+        return _record(row.case, document) if same else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _summary(records: list[dict[str, str]], classes: tuple[str, ...]) -> str:
+    stream = io.StringIO()
+    names = ["case", "status", "label", *(f"p:{name}" for name in classes), "warnings", "error"]
+    writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return stream.getvalue()

@@ -1,0 +1,60 @@
+"""A Case: one patient's images by role, and the region of interest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cadx.errors import InputError
+from cadx.notices import Notice
+from cadx.roi import Roi
+from cadx.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One patient's images and ROI, all in RAS mm.
+
+    Parameters
+    ----------
+    images
+        Volume by role; the first role is the reference whose slices are shown ("T1" for IPMN).
+    roi
+        The box to grade.
+    name
+        For messages and tables; not a patient's name.
+
+    Raises
+    ------
+    InputError
+        If the images carry different DICOM patient ids.
+    """
+
+    images: Mapping[str, Volume]
+    roi: Roi
+    name: str = "case"
+
+    def __post_init__(self) -> None:
+        known = {role: v.patient_id for role, v in self.images.items() if v.patient_id}
+        if len(set(known.values())) > 1:
+            files = " and ".join(f"{role} ({self.images[role].name})" for role in known)
+            raise InputError(f"{files} carry different patient ids; choose two series of one patient.")
+
+    @property
+    def reference(self) -> Volume:
+        """The image whose slices become the cells."""
+        return next(iter(self.images.values()))
+
+    def notices(self) -> list[Notice]:
+        """What is noteworthy before anything is computed."""
+        frames = {v.frame_of_reference for v in self.images.values() if v.frame_of_reference}
+        if len(frames) < 2:
+            return []
+        names = " and ".join(self.images)
+        return [
+            Notice(
+                "frame-of-reference",
+                f"{names} were stored in different frames of reference; check that they lie on each other, "
+                "or register them.",
+            )
+        ]

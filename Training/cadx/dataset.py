@@ -1,0 +1,24 @@
+"""What a cohort folder says of itself: ``dataset.json`` beside its table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+MARKER = "dataset.json"
+SCHEMA = "cadx.dataset/1"
+
+
+def synthetic_marker(generator: str, seed: int, patients: int) -> dict[str, Any]:
+    """The content of ``dataset.json`` for a cohort of phantoms."""
+    return {"schema": SCHEMA, "synthetic": True, "generator": generator, "seed": seed, "patients": patients}
+
+
+def is_synthetic(folder: Path) -> bool:
+    """Whether a cohort folder says that it holds phantoms."""
+    try:
+        document = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        return isinstance(document, dict) and document.get("synthetic") is True
+    except (OSError, ValueError):
+        return False

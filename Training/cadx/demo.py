@@ -1,0 +1,80 @@
+"""``cadx demo``: a new phantom patient through the whole chain, on Slicer's data model where it is there."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from cadx import output
+from cadx.case import Case
+from cadx.classify import Classifier, Reading
+from cadx.dataset import is_synthetic
+from cadx.errors import InputError, MissingDependencyError
+from cadx.models.bundle import Bundle
+
+BUNDLE = "ipmn-phantom-demo"
+log = logging.getLogger(__name__)
+
+
+def shipped_bundle(name: str = BUNDLE) -> Path:
+    """The folder of a bundle that ships: beside the installed package, or in the repository.
+
+    Raises
+    ------
+    InputError
+        If it is in neither place.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "Models", package.parents[1] / "Resources" / "Models"):
+        if (folder / name).is_dir():
+            return folder / name
+    raise InputError(f"The bundle {name} was not found beside the package; give --bundle.")
+
+
+def run_demo(
+    folder: Path, seed: int, bundle: Path, device: str, say: Callable[[str], None], command: tuple[str, ...] = ()
+) -> Reading:
+    """Make a phantom, grade it and leave input and output files in ``folder``."""
+    say("Making a synthetic patient (T1, T2, ROI) ...")
+    table = _new_patient(folder / "patient", seed)
+    case, truth = _load(table, say)
+    say("Preparing and grading ...")
+    classifier = Classifier(Bundle.load(bundle), device)
+    reading = classifier.classify(case, command=command)
+    output.write_reading(folder, case, reading, say)
+    say(f"The phantom was made as: {truth}")
+    return reading
+
+
+def _new_patient(folder: Path, seed: int) -> Path:
+    """One phantom in ``folder``; only an earlier phantom is replaced."""
+    from cadx.phantom import write_cohort
+
+    if is_synthetic(folder):
+        shutil.rmtree(folder)
+    return write_cohort(folder, 1, seed)
+
+
+def _load(table: Path, say: Callable[[str], None]) -> tuple[Case, str]:
+    from cadx.batch import read_case, read_cases, read_table
+
+    row = read_cases(table)[0]
+    truth = read_table(table, ("label",))[0]["label"]
+    case = read_case(row, say, 0.0)
+    try:
+        return _through_mrml(case), truth
+    except MissingDependencyError as error:
+        say(f"Without MRML: {error}")
+        return case, truth
+
+
+def _through_mrml(case: Case) -> Case:
+    """The case as the nodes of a Slicer scene hold it."""
+    from cadx.slicer import add_case, case_from_nodes, own_scene
+
+    with own_scene() as scene:
+        nodes = add_case(scene, t1=case.images["T1"], t2=case.images["T2"], roi=case.roi)
+        t1, t2, roi = case_from_nodes(nodes.t1, nodes.t2, nodes.roi)
+    return Case({"T1": t1, "T2": t2}, roi, case.name)

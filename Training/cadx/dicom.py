@@ -1,0 +1,198 @@
+"""DICOM series in a folder: listing, choosing T1 or T2, reading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cadx.errors import InputError
+from cadx.volume import Volume
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+PATIENT_ID = "0010|0020"
+SERIES_DESCRIPTION = "0008|103e"
+SEQUENCE_NAME = "0018|0024"
+PROTOCOL_NAME = "0018|1030"
+REPETITION_TIME = "0018|0080"
+ECHO_TIME = "0018|0081"
+POSITION = "0020|0032"
+ORIENTATION = "0020|0037"
+FRAME_OF_REFERENCE = "0020|0052"
+_T1_WORDS = re.compile(r"(^|[^a-z0-9])(t1w?|vibe|lava|thrive|flash|spgr|mprage|dixon|twist|fspgr)(?![a-z0-9])")
+_T2_WORDS = re.compile(r"(^|[^a-z0-9])(t2w?|haste|ssfse|tse|frfse|ssh|propeller|mrcp)(?![a-z0-9])")
+
+
+@dataclass(frozen=True)
+class Series:
+    """One DICOM series on disk.
+
+    ``number`` counts the folder's series from 1, ordered by file name; times are in ms; ``weighting`` is
+    "T1", "T2" or "" as guessed from the headers.
+    """
+
+    number: int
+    files: tuple[str, ...]
+    description: str
+    repetition_time: float
+    echo_time: float
+
+    @property
+    def weighting(self) -> str:
+        """ "T1", "T2" or "": the description's own words first, then TR and TE."""
+        words = self.description.lower()
+        t1, t2 = bool(_T1_WORDS.search(words)), bool(_T2_WORDS.search(words))
+        if t1 != t2:
+            return "T1" if t1 else "T2"
+        if self.echo_time >= 60:
+            return "T2"
+        return "T1" if 0 < self.echo_time <= 30 and 0 < self.repetition_time <= 1000 else ""
+
+    def __str__(self) -> str:
+        times = f"TR {self.repetition_time:g} ms, TE {self.echo_time:g} ms"
+        guess = f"looks {self.weighting}-weighted" if self.weighting else "weighting unknown"
+        return f"#{self.number}: {self.description or 'no description'} ({len(self.files)} slices, {times}, {guess})"
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file carries the DICOM magic word."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def list_series(folder: Path) -> list[Series]:
+    """The DICOM series in a folder and the folders in it, in order of their file names.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    found: list[tuple[str, ...]] = []
+    for place in [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())]:
+        for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(place)):
+            found.append(tuple(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(place), uid)))
+    if not found:
+        raise InputError(f"{folder.name} holds no DICOM series; give the folder with the .dcm files of one study.")
+    return [_describe(number, files) for number, files in enumerate(found, start=1)]
+
+
+def choose_series(
+    folder: Path, role: str = "", number: int | None = None, note: Callable[[str], None] | None = None
+) -> Series:
+    """One series of a folder: by number, the only one, or the only one that looks like ``role``.
+
+    Raises
+    ------
+    InputError
+        If the choice is open; the message lists the series.
+    """
+    series = list_series(folder)
+    listing = "; ".join(str(s) for s in series)
+    if number is not None:
+        if not 1 <= number <= len(series):
+            raise InputError(f"{folder.name} has no series #{number}; it holds {listing}.")
+        return series[number - 1]
+    if len(series) == 1:
+        return series[0]
+    alike = [s for s in series if role and s.weighting == role]
+    if len(alike) != 1:
+        raise InputError(
+            f"{folder.name} holds {len(series)} series, {len(alike)} of which look {role or 'right'}: {listing}; "
+            f"choose one by its number, such as {folder.name}#{series[0].number}."
+        )
+    if note:
+        note(f"{role}: series {alike[0]} of {len(series)}, guessed from the headers.")
+    return alike[0]
+
+
+def read_series(series: Series) -> Volume:
+    """Read one series as a volume, float32 after rescale, named by its folder.
+
+    Raises
+    ------
+    InputError
+        If slices are missing or of different geometry, or the files cannot be read.
+    """
+    import SimpleITK as sitk
+
+    name = Path(series.files[0]).parent.name
+    headers = [_header(file) for file in series.files]
+    _require_even_stack(headers, name)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(series.files)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise InputError(f"{name}: the DICOM series cannot be read as one volume; export it again.") from error
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        raise InputError(f"{name} is a colour series; give a scalar MR series.")
+    volume = Volume.from_sitk(sitk.Cast(image, sitk.sitkFloat32), name)
+    return replace(
+        volume,
+        patient_id=_tag(headers[0], PATIENT_ID) or None,
+        frame_of_reference=_tag(headers[0], FRAME_OF_REFERENCE) or None,
+    )
+
+
+def _describe(number: int, files: tuple[str, ...]) -> Series:
+    header = _header(files[0])
+    words = [_tag(header, tag) for tag in (SERIES_DESCRIPTION, PROTOCOL_NAME, SEQUENCE_NAME)]
+    description = next((word for word in words if word), "")
+    return Series(number, files, description, _number(header, REPETITION_TIME), _number(header, ECHO_TIME))
+
+
+def _header(file: str) -> sitk.ImageFileReader:
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(file)
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputError(f"{Path(file).name} cannot be read as DICOM; export the series again.") from error
+    return reader
+
+
+def _tag(header: sitk.ImageFileReader, tag: str) -> str:
+    return header.GetMetaData(tag).strip() if header.HasMetaDataKey(tag) else ""
+
+
+def _number(header: sitk.ImageFileReader, tag: str) -> float:
+    try:
+        return float(_tag(header, tag))
+    except ValueError:
+        return 0.0
+
+
+def _require_even_stack(headers: list[sitk.ImageFileReader], name: str) -> None:
+    """Slices at even distances, all of one orientation and size: otherwise a slice is missing or foreign."""
+    if len(headers) < 2:
+        raise InputError(f"{name} holds a single DICOM slice; give the folder of the whole series.")
+    if len({(h.GetSize()[:2], _tag(h, ORIENTATION)) for h in headers}) > 1:
+        raise InputError(f"{name} mixes slices of different size or orientation; separate the series first.")
+    try:
+        cosines = [float(v) for v in _tag(headers[0], ORIENTATION).split("\\")]
+        normal = np.cross(cosines[:3], cosines[3:])
+        levels = np.sort([np.dot([float(v) for v in _tag(h, POSITION).split("\\")], normal) for h in headers])
+    except (ValueError, IndexError) as error:
+        raise InputError(f"{name}: slices carry no position in the patient; export the series again.") from error
+    steps = np.diff(levels)
+    usual = float(np.median(steps))
+    if usual < 1e-3 or np.abs(steps - usual).max() > max(0.05 * usual, 0.01):
+        raise InputError(
+            f"{name}: slices are missing or repeated (distances {steps.min():.2f} to {steps.max():.2f} mm, usually "
+            f"{usual:.2f} mm); export the whole series again."
+        )

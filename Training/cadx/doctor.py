@@ -1,0 +1,85 @@
+"""What runs here: versions, device, memory, what is missing and the command that installs it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+from cadx import __version__
+
+
+@dataclass(frozen=True)
+class Need:
+    """A package, what it is for and how it is installed."""
+
+    module: str
+    package: str
+    purpose: str
+    optional: bool = False
+
+
+NEEDS = (
+    Need("numpy", "numpy", "arrays"),
+    Need("SimpleITK", "SimpleITK", "reading images, bias field, interpolation"),
+    Need("pydantic", "pydantic", "checking settings"),
+    Need("typer", "typer", "the command line"),
+    Need("matplotlib", "matplotlib", "pictures"),
+    Need("safetensors", "safetensors", "model weights"),
+    Need("torch", "torch", "the models"),
+    Need("torchvision", "torchvision", "needed by timm"),
+    Need("timm", "timm", "the models' architectures"),
+    Need("slicer", "slicer-core", "overview.png and scene.mrb outside 3D Slicer", optional=True),
+    Need("sklearn", "scikit-learn", "training", optional=True),
+    Need("scipy", "scipy", "phantoms", optional=True),
+)
+
+
+def examine() -> tuple[list[str], bool]:
+    """Lines of the report, and whether everything that classification needs is there."""
+    lines = [f"cadx {__version__}, Python {platform.python_version()}, {platform.platform()}"]
+    complete = True
+    missing = []
+    for need in NEEDS:
+        found = util.find_spec(need.module) is not None
+        version = _version(need.package) if found else ("missing, optional" if need.optional else "MISSING")
+        lines.append(f"  {need.package:<14} {version:<22} {need.purpose}")
+        if not found:
+            missing.append(need.package)
+            complete = complete and need.optional
+    if missing:
+        lines.append(f"Install what is missing with: {Path(sys.executable).name} -m pip install {' '.join(missing)}")
+    lines += _machine()
+    return lines, complete
+
+
+def _machine() -> list[str]:
+    lines = [f"Memory: {_memory_gib()}", f"Processor: {os.cpu_count()} logical cores, {platform.machine()}"]
+    if util.find_spec("torch") is None:
+        return [*lines, "Device: not probed, torch is missing"]
+    from cadx import device
+
+    for kind in ("cuda", "mps", "cpu"):
+        failure = device.probe(kind)
+        lines.append(f"Device {kind}: {failure or 'works (one real kernel ran), ' + device.describe(kind)}")
+    chosen = device.choose()
+    return [*lines, f"Chosen by --device auto: {chosen.kind} ({chosen.reason})"]
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "there"
+
+
+def _memory_gib() -> str:
+    try:
+        pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+        free = os.sysconf("SC_AVPHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return "unknown"
+    return f"{pages * page / 2**30:.1f} GiB, {free * page / 2**30:.1f} GiB free"

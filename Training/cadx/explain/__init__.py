@@ -1,0 +1,1 @@
+"""What in the image a model attended to."""

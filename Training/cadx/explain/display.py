@@ -1,0 +1,21 @@
+"""How strong attention must be to be shown: one rule for pictures, overlay and legend."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+AVERAGE = 1.0
+LEAST_SPAN = 0.5
+
+
+def display_range(attention: NDArray[np.floating]) -> tuple[float, float]:
+    """Lower and upper end of the colour scale for attention relative to the average patch.
+
+    What lies below the average (1) is not drawn. The scale spans at least 1 to 1.5, so that a map which is
+    nearly even looks faint, as it should.
+
+    >>> display_range(np.array([0.8, 1.2]))
+    (1.0, 1.5)
+    """
+    return AVERAGE, max(float(np.max(attention, initial=0.0)), AVERAGE + LEAST_SPAN)

@@ -1,0 +1,1 @@
+"""One factory for networks, where their weights come from, and the bundle."""

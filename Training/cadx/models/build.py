@@ -1,0 +1,63 @@
+"""One factory for every network: timm by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from cadx.errors import InputError, MissingDependencyError
+from cadx.prepare.spec import Strict
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class ModelSpec(Strict):
+    """What to build.
+
+    ``architecture`` is a timm name (the paper's is ``vit_base_patch16_224``); ``options`` go to timm as
+    they are, such as ``{"depth": 6}``; ``image_pixels`` is the edge of the square input.
+    """
+
+    architecture: str = Field(pattern=r"^[A-Za-z0-9_.\-]+$", max_length=100)
+    channels: int = Field(ge=1, le=16)
+    classes: int = Field(ge=2, le=1000)
+    image_pixels: int = Field(ge=16, le=4096)
+    options: dict[str, int | float | bool | str] = Field(default_factory=dict)
+
+    def timm_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of ``timm.create_model``."""
+        arguments: dict[str, Any] = {
+            "model_name": self.architecture,
+            "in_chans": self.channels,
+            "num_classes": self.classes,
+            **self.options,
+        }
+        if "vit" in self.architecture:
+            arguments["img_size"] = self.image_pixels
+        return arguments
+
+
+def build(spec: ModelSpec) -> nn.Module:
+    """The network with freshly initialised weights; takes (B, channels, pixels, pixels), gives (B, classes) logits.
+
+    Raises
+    ------
+    MissingDependencyError
+        If torch or timm is not installed.
+    InputError
+        If timm does not know the architecture or an option.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise MissingDependencyError(
+            "torch and timm are needed to run a model; install them with: pip install torch torchvision timm"
+        ) from error
+    try:
+        return timm.create_model(pretrained=False, **spec.timm_arguments())
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        raise InputError(
+            f"timm cannot build '{spec.architecture}' with these options; list its names with timm.list_models()."
+        ) from error

@@ -1,0 +1,213 @@
+"""The bundle: a folder in MONAI-bundle form, checked byte by byte before anything in it is used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from cadx.errors import BundleError, InputError
+from cadx.models.build import ModelSpec, build
+from cadx.prepare.spec import PreparationSpec, Strict, first_complaint
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MANIFEST = "manifest.json"
+METADATA = "configs/metadata.json"
+SETTINGS = "configs/cadx.json"
+PREPARATION = "configs/preparation.json"
+INFERENCE = "configs/inference.json"
+WEIGHTS = "models/model.safetensors"
+CARD = "docs/README.md"
+REQUIRED = (METADATA, SETTINGS, PREPARATION, WEIGHTS, CARD)
+MAX_JSON_BYTES = 5_000_000
+MAX_FILES = 1000
+
+
+class BundleSettings(Strict):
+    """What ``cadx`` itself needs to know (``configs/cadx.json``)."""
+
+    schema_: Literal["cadx.bundle/1"] = Field(default="cadx.bundle/1", alias="schema")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9\-]*$", max_length=100)
+    task: str = Field(max_length=100)
+    classes: tuple[str, ...] = Field(min_length=2)
+    demo: bool = False
+    model: ModelSpec
+    training: dict[str, Any] = Field(default_factory=dict)
+
+    model_config = {**Strict.model_config, "populate_by_name": True}
+
+
+class Manifest(Strict):
+    """SHA-256 of every file, by its path in the bundle (forward slashes)."""
+
+    schema_: Literal["cadx.manifest/1"] = Field(default="cadx.manifest/1", alias="schema")
+    files: dict[str, str] = Field(max_length=MAX_FILES)
+
+    model_config = {**Strict.model_config, "populate_by_name": True}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle.
+
+    Parameters
+    ----------
+    folder
+        Where it lies.
+    sha256
+        Hash of its manifest, and so of all of it.
+    """
+
+    folder: Path
+    sha256: str
+    settings: BundleSettings
+    preparation: PreparationSpec
+    metadata: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path) -> Bundle:
+        """Verify every byte against the manifest, then read the settings.
+
+        Raises
+        ------
+        BundleError
+            If it is no bundle, a file was changed, added or removed, or a setting is not allowed.
+        """
+        sha256 = verify(folder)
+        try:
+            settings = BundleSettings.model_validate(_read_json(folder, SETTINGS))
+            preparation = PreparationSpec.from_json(_read_json(folder, PREPARATION), f"{folder.name}/{PREPARATION}")
+        except ValidationError as error:
+            raise BundleError(f"{folder.name}/{SETTINGS}: {first_complaint(error)}") from error
+        except InputError as error:
+            raise BundleError(str(error)) from error
+        if settings.model.classes != len(settings.classes):
+            raise BundleError(
+                f"{folder.name}: the model has {settings.model.classes} outputs for "
+                f"{len(settings.classes)} class names; get the bundle anew."
+            )
+        return cls(folder, sha256, settings, preparation, _read_json(folder, METADATA))
+
+    @property
+    def version(self) -> str:
+        """The bundle's own version."""
+        return str(self.metadata.get("version", ""))
+
+    @cached_property
+    def card(self) -> str:
+        """The model card, Markdown."""
+        return (self.folder / CARD).read_text(encoding="utf-8")
+
+    def build_model(self) -> nn.Module:
+        """The network with the bundle's weights, fp32, in evaluation mode, on the CPU.
+
+        Raises
+        ------
+        BundleError
+            If the weights are no safetensors file or do not fit the network.
+        """
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        model = build(self.settings.model)
+        try:
+            tensors = load_file(self.folder / WEIGHTS)
+            model.load_state_dict({name: tensor.to(torch.float32) for name, tensor in tensors.items()})
+        except (SafetensorError, RuntimeError) as error:
+            raise BundleError(
+                f"{self.folder.name}: its weights do not fit its network; get the bundle anew."
+            ) from error
+        return model.eval()
+
+    def identity(self) -> dict[str, Any]:
+        """As it stands in ``result.json``."""
+        return {
+            "name": self.settings.name,
+            "version": self.version,
+            "sha256": self.sha256,
+            "demo": self.settings.demo,
+        }
+
+
+def verify(folder: Path) -> str:
+    """Check every file of a bundle against its manifest; returns the manifest's SHA-256.
+
+    Raises
+    ------
+    BundleError
+        If anything is missing, altered, added, or leaves the folder.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise BundleError(f"{folder.name} is not a model bundle (no {MANIFEST}); give a bundle's folder.")
+    try:
+        manifest = Manifest.model_validate(_read_json(folder, MANIFEST))
+    except ValidationError as error:
+        raise BundleError(f"{folder.name}/{MANIFEST}: {first_complaint(error)}") from error
+    for name in (*REQUIRED, *manifest.files):
+        if name not in manifest.files:
+            raise BundleError(f"{folder.name}: {name} is not in its manifest; get the bundle anew.")
+        _require_inside(folder, name)
+    extra = sorted(set(_files(folder)) - set(manifest.files) - {MANIFEST})
+    if extra:
+        raise BundleError(f"{folder.name}: {extra[0]} is not in its manifest; remove it or get the bundle anew.")
+    for name, expected in manifest.files.items():
+        if file_sha256(folder / name) != expected:
+            raise BundleError(f"{folder.name}: {name} was changed since the bundle was made; get the bundle anew.")
+    return file_sha256(folder / MANIFEST)
+
+
+def seal(folder: Path) -> str:
+    """Write the manifest over all files of a bundle folder; returns its SHA-256."""
+    files = {name: file_sha256(folder / name) for name in _files(folder) if name != MANIFEST}
+    document = Manifest(files=dict(sorted(files.items()))).model_dump(by_alias=True)
+    (folder / MANIFEST).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return file_sha256(folder / MANIFEST)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal.
+
+    Raises
+    ------
+    BundleError
+        If it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{path.name} cannot be read ({error.strerror}); get the bundle anew.") from error
+
+
+def _files(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
+
+
+def _require_inside(folder: Path, name: str) -> None:
+    parts = PurePosixPath(name).parts
+    tricky = not parts or name.startswith("/") or ".." in parts or "\\" in name or ":" in name
+    path = folder.joinpath(*parts) if not tricky else folder
+    if tricky or not path.resolve().is_relative_to(folder.resolve()):
+        raise BundleError(f"{folder.name}: its manifest names '{name[:80]}', outside the bundle; do not use it.")
+    if any(folder.joinpath(*parts[: n + 1]).is_symlink() for n in range(len(parts))):
+        raise BundleError(f"{folder.name}: {name} is a link; a bundle must hold its own files.")
+    if not path.is_file():
+        raise BundleError(f"{folder.name}: {name} is missing; get the bundle anew.")
+
+
+def _read_json(folder: Path, name: str) -> Any:
+    path = folder / name
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise BundleError(f"{folder.name}/{name} is too large to be a bundle's; get the bundle anew.")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{folder.name}/{name} cannot be read as JSON; get the bundle anew.") from error

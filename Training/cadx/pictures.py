@@ -1,0 +1,155 @@
+"""Pictures of a reading: the grid that the model saw, the map over it, the profile along the slices."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cadx.classify import Reading
+from cadx.explain.display import display_range
+from cadx.prepare.grid import tile, untile
+from cadx.prepare.spec import GridSpec
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+
+INK = "#e8e8e8"
+PAPER = "#111111"
+LABEL = "#9fd0ff"
+WARNING = "#ffb454"
+HEAT = "inferno"
+MAX_OPACITY = 0.65
+
+
+def draw_grid(path: Path, reading: Reading, channels: tuple[str, ...]) -> None:
+    """``grid.png``: each channel's grid, and the same with the attention map over it; cells carry their height."""
+    grid, grid_map = reading.shown.grid, reading.shown.grid_map
+    rows = 1 if grid_map is None else 2
+    foot = 0.15 + _foot_inches(reading)
+    width, height = 6.0 * len(channels) + 1.0, 6.15 * rows + 0.95 + foot
+    figure = _figure(width, height)
+    grids = figure.add_gridspec(
+        rows,
+        len(channels),
+        left=0.02,
+        right=1 - 1.0 / width,
+        bottom=foot / height,
+        top=1 - 0.95 / height,
+        wspace=0.03,
+        hspace=0.07,
+    )
+    for column, name in enumerate(channels):
+        for row in range(rows):
+            axes = figure.add_subplot(grids[row, column])
+            _show_cells(axes, grid[column], reading)
+            axes.set_title(name if row == 0 else f"{name} with attention rollout", color=INK, fontsize=13)
+            if row == 1 and grid_map is not None:
+                drawn = _overlay(axes, grid_map, reading)
+    if grid_map is not None:
+        bar = figure.colorbar(drawn, cax=figure.add_axes((1 - 0.85 / width, foot / height, 0.018, 5.6 / height)))
+        bar.set_label("attention relative to the average patch", color=INK)
+        bar.ax.tick_params(colors=INK)
+    _caption(figure, reading)
+    figure.savefig(path, facecolor=PAPER)
+
+
+def draw_profile(path: Path, reading: Reading) -> None:
+    """``profile.png``: probability of each class against the height of the window's middle slice."""
+    windows = reading.result.windows
+    heights = [float(np.mean(w["positions_mm"])) for w in windows]
+    foot = _foot_inches(reading)
+    height = 4.6 + foot
+    figure = _figure(9, height)
+    axes = figure.add_axes((0.08, (foot + 0.55) / height, 0.89, 3.2 / height), facecolor=PAPER)
+    for name in reading.result.probabilities:
+        axes.plot(heights, [w["probabilities"][name] for w in windows], marker="o", label=name)
+    axes.set(xlabel="middle of the window, inferior to superior (mm)", ylabel="probability", ylim=(-0.02, 1.02))
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+    axes.tick_params(colors=INK)
+    axes.grid(alpha=0.2)
+    axes.legend(facecolor=PAPER, labelcolor=INK, framealpha=0.6)
+    _caption(figure, reading)
+    figure.savefig(path, facecolor=PAPER)
+
+
+def _foot_inches(reading: Reading) -> float:
+    """Room for the warnings and the disclaimer; a long sentence takes two lines."""
+    return 0.3 + 0.22 * (2 * len(reading.result.warnings) + 1)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=100)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _caption(figure: Figure, reading: Reading) -> None:
+    result = reading.result
+    shares = "    ".join(f"{name} {p:.1%}" for name, p in result.probabilities.items())
+    bundle = f"{result.bundle['name']} {result.bundle['version']}"
+    height = figure.get_figheight()
+    figure.text(0.03, 1 - 0.2 / height, f"{result.label}", color=INK, fontsize=17, va="top", weight="bold")
+    figure.text(0.97, 1 - 0.2 / height, f"{shares}\n{bundle}", color=INK, fontsize=11, va="top", ha="right")
+    width = int(figure.get_figwidth() * 11)
+    lines = [line for notice in result.warnings for line in textwrap.wrap(notice.text, width)]
+    text = "\n".join([*lines, result.disclaimer])
+    figure.text(0.03, 0.1 / height, text, color=WARNING, fontsize=11, va="bottom", linespacing=1.3)
+
+
+def _show_cells(axes: Axes, image: NDArray[np.float32], reading: Reading) -> None:
+    """Each cell is drawn by itself, so that no interpolation runs across slices."""
+    prepared = reading.prepared
+    cells = untile(image, prepared.spec.slices)
+    side, size = prepared.spec.side, prepared.spec.cell_pixels
+    for number, index in enumerate(reading.shown.window.indices):
+        left, top = (number % side) * size, (number // side) * size
+        box = (left, left + size, top + size, top)
+        axes.imshow(cells[number], cmap="gray", vmin=0, vmax=1, extent=box, interpolation="bilinear")
+        height = prepared.positions_mm[index]
+        axes.text(left + 2, top + 2, f"{number + 1}  {_superior(height)}", color=LABEL, fontsize=8, va="top")
+    for line in range(size, side * size, size):
+        axes.axhline(line, color="#444444", linewidth=0.8)
+        axes.axvline(line, color="#444444", linewidth=0.8)
+    pixels = side * size
+    if prepared.spec.orientation == "radiological":
+        axes.text(1, pixels / 2, "R", color=INK, fontsize=9, va="center")
+        axes.text(pixels - 1, pixels / 2, "L", color=INK, fontsize=9, va="center", ha="right")
+    axes.set(xlim=(0, pixels), ylim=(pixels, 0))
+    axes.set_axis_off()
+
+
+def _superior(height: float) -> str:
+    return f"{'S' if height >= 0 else 'I'} {abs(height):.0f} mm"
+
+
+def _overlay(axes: Axes, grid_map: NDArray[np.float32], reading: Reading) -> ScalarMappable:
+    """The map, smooth within each cell, opaque where attention is high, absent where nothing was seen."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    pixels = reading.shown.grid.shape[-1]
+    smooth = _smooth_within_cells(grid_map, reading.prepared.spec)
+    low, high = display_range(grid_map)
+    alpha = np.clip((smooth - low) / (high - low), 0, 1) * MAX_OPACITY
+    alpha[reading.shown.grid.max(axis=0) == 0] = 0
+    box = (0, pixels, pixels, 0)
+    axes.imshow(smooth, cmap=HEAT, vmin=low, vmax=high, alpha=alpha, extent=box, interpolation="nearest")
+    return ScalarMappable(norm=Normalize(low, high), cmap=HEAT)
+
+
+def _smooth_within_cells(grid_map: NDArray[np.float32], spec: GridSpec) -> NDArray[np.floating]:
+    cells = untile(grid_map, spec.slices)
+    patches = cells.shape[-1]
+    at = (np.arange(spec.cell_pixels) + 0.5) * patches / spec.cell_pixels - 0.5
+    weights = np.stack([np.interp(at, np.arange(patches), row) for row in np.eye(patches)])
+    return tile(np.einsum("kab,ai,bj->kij", cells, weights, weights))

@@ -1,0 +1,322 @@
+"""Runs a bundle's preparation in order and knows the way back from the grid to patient space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cadx.case import Case
+from cadx.errors import InputError, RefusedError
+from cadx.geometry import Geometry
+from cadx.notices import Notice
+from cadx.prepare import bias, grid, register, sample, smooth
+from cadx.prepare import standardise as nyul
+from cadx.prepare.frame import SliceFrame
+from cadx.prepare.register import RigidMotion
+from cadx.prepare.spec import GridSpec, PreparationSpec
+from cadx.roi import Roi
+from cadx.volume import Volume
+
+Progress = Callable[[str, float], None]
+MIN_COVERAGE = 0.5
+MAX_SILENT_GROWTH = 1.25
+
+
+@dataclass(frozen=True)
+class Window:
+    """Consecutive slices of the ROI that fill one grid.
+
+    ``indices`` count the ROI's slices from the most inferior, 0; repeated at the end only where padded.
+    """
+
+    indices: tuple[int, ...]
+
+    @property
+    def first(self) -> int:
+        """The most inferior slice."""
+        return self.indices[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """All cells of a case and how to get back.
+
+    Parameters
+    ----------
+    cells
+        (channels, slices, rows, columns) float32 in 0..1; every slice of the ROI, inferior to superior.
+    geometry
+        Where the cells lie: I = column, J = row, K = slice, RAS mm.
+    roi
+        The box along the slices' axes, RAS mm.
+    onto
+        The grid of T1 as it was stored, for overlays.
+    positions_mm
+        (slices,) position along the stack's superior direction, mm.
+    """
+
+    cells: NDArray[np.float32]
+    geometry: Geometry
+    roi: Roi
+    onto: Geometry
+    spec: GridSpec
+    positions_mm: NDArray[np.floating]
+    notices: tuple[Notice, ...] = ()
+    pad: bool = False
+    motion: RigidMotion | None = None
+
+    @property
+    def slices(self) -> int:
+        """Number of the ROI's slices."""
+        return self.cells.shape[1]
+
+    def window(self, first: int | None = None) -> Window:
+        """The window that starts at slice ``first`` of the ROI; the central one by default.
+
+        Raises
+        ------
+        InputError
+            If the window does not lie within the ROI's slices.
+        """
+        k, n = self.spec.slices, self.slices
+        if n < k:
+            return Window(tuple(min(i, n - 1) for i in range(k)))
+        start = n // 2 - k // 2 if first is None else first
+        if not 0 <= start <= n - k:
+            raise InputError(
+                f"The window cannot start at slice {start}: the ROI holds {n} slices, so the start lies "
+                f"between 0 and {n - k}."
+            )
+        return Window(tuple(range(start, start + k)))
+
+    def windows(self) -> list[Window]:
+        """Every window, inferior to superior."""
+        return [self.window(first) for first in range(max(1, self.slices - self.spec.slices + 1))]
+
+    def grid(self, window: Window) -> NDArray[np.float32]:
+        """(channels, pixels, pixels): the tensor that the model is fed, float32 in 0..1."""
+        return grid.tile(self.cells[:, list(window.indices)])
+
+    def to_volume(self, grid_map: NDArray[np.floating], window: Window) -> Volume:
+        """A map on the grid, of any resolution that the cells divide, on T1's grid in patient space."""
+        cells = grid.untile(grid_map, self.spec.slices)
+        indices = np.asarray(window.indices)
+        distinct = np.unique(indices)
+        merged = np.stack([cells[indices == index].mean(axis=0) for index in distinct])
+        matrix = self.geometry.ijk_to_ras.copy()
+        matrix[:3, 3] = self.geometry.to_ras([0, 0, distinct[0]])
+        columns, rows, _ = self.geometry.size_ijk
+        stack = Geometry((columns, rows, len(distinct)), matrix)
+        return grid.cells_to_volume(merged, stack, self.roi, self.onto)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The preparation of a bundle, ready to run.
+
+    ``correct`` is the costly part and depends on one volume alone; ``crop`` answers at once when only the
+    ROI has moved.
+    """
+
+    spec: PreparationSpec = field(default_factory=PreparationSpec)
+
+    def run(
+        self, case: Case, *, register_t2: bool = False, pad: bool = False, progress: Progress | None = None
+    ) -> Prepared:
+        """Every step on one case.
+
+        Raises
+        ------
+        InputError
+            If a channel is missing, an image is constant or the ROI lies outside it.
+        RefusedError
+            If the ROI holds too few slices and ``pad`` is not set.
+        """
+        report = progress or (lambda stage, fraction: None)
+        missing = [c for c in self.spec.channels if c not in case.images]
+        if missing:
+            raise InputError(f"{case.name}: this bundle needs {' and '.join(missing)}; give that volume too.")
+        self._check(case, pad)
+        corrected = {}
+        for index, channel in enumerate(self.spec.channels):
+            report(f"correct {channel}", index / len(self.spec.channels))
+            corrected[channel] = self.correct(case.images[channel], channel)
+        motion = None
+        if (register_t2 or self.spec.register_ == "rigid") and len(corrected) > 1:
+            report("register", 0.8)
+            first, second = list(corrected.values())[:2]
+            motion = register.register_rigid(first, second, case.roi.center_ras)
+        report("crop", 0.9)
+        prepared = self.crop(corrected, case.roi, onto=case.reference.geometry, pad=pad, motion=motion)
+        report("crop", 1.0)
+        return prepared
+
+    def correct(self, volume: Volume, channel: str) -> Volume:
+        """Bias, smoothing and standardisation on the volume's own grid, in canonical storage, float32."""
+        _refuse_constant(volume, channel)
+        volume = volume.canonical()
+        volume = volume.with_voxels(volume.voxels.astype(np.float32))
+        if self.spec.bias:
+            volume = bias.correct_bias(volume, self.spec.bias)
+        if self.spec.smooth:
+            volume = smooth.smooth(volume, self.spec.smooth)
+        if self.spec.standardise:
+            volume = nyul.standardise(volume, self.spec.standardise, channel)
+        if self.spec.grid.in_plane_pixels:
+            volume = sample.resize_in_plane(volume, self.spec.grid.in_plane_pixels)
+        return volume
+
+    def crop(
+        self,
+        corrected: Mapping[str, Volume],
+        roi: Roi,
+        *,
+        onto: Geometry,
+        pad: bool = False,
+        motion: RigidMotion | None = None,
+    ) -> Prepared:
+        """Cells of a ROI from corrected volumes (canonical storage; the first is the reference)."""
+        reference = next(iter(corrected.values()))
+        frame = SliceFrame.of(reference.geometry)
+        box, notices = _on_frame(roi, frame)
+        _check_coverage(box, {c: v.geometry for c, v in corrected.items()})
+        slices = frame.slices_in(box)
+        notices += frame.notices("T1") + _enough(slices, frame, self.spec.grid.slices, pad)
+        area = self.spec.grid.sampling == "area" and frame.own
+        if area:
+            box = _snapped(box, reference.geometry)
+        geometry = grid.cell_geometry(frame, box, slices, self.spec.grid)
+        valid = grid.inside_roi(box, geometry)
+        cells = []
+        for channel, volume in corrected.items():
+            moving = motion.transform if motion and channel != self.spec.channels[0] else None
+            if area:
+                raw = _area_cells(volume, reference.geometry, box, slices, self.spec.grid, moving)
+            else:
+                raw = sample.sample(volume, geometry, moving)
+            cells.append(self._scaled(raw, valid, volume))
+        return Prepared(
+            np.stack(cells),
+            geometry,
+            box,
+            onto,
+            self.spec.grid,
+            frame.positions_mm()[slices],
+            tuple(notices),
+            pad,
+            motion,
+        )
+
+    def _check(self, case: Case, pad: bool) -> None:
+        """What can be refused before minutes are spent on correction."""
+        frame = SliceFrame.of(case.reference.canonical_geometry())
+        box, _ = _on_frame(case.roi, frame)
+        _check_coverage(box, {c: case.images[c].geometry for c in self.spec.channels})
+        _enough(frame.slices_in(box), frame, self.spec.grid.slices, pad)
+
+    def _scaled(self, raw: NDArray[np.float32], valid: NDArray[np.bool_], volume: Volume) -> NDArray[np.float32]:
+        """To 0..1 by the bundle's rule; padding and what the volume does not reach are 0."""
+        scale = self.spec.scale
+        inside = valid[None] & np.isfinite(raw)
+        if scale.method == "volume-zscore-range":
+            # the z-score cancels in the range that follows it
+            low, high = float(np.nanmin(volume.voxels)), float(np.nanmax(volume.voxels))
+        else:
+            ends = (0.0, 100.0) if scale.method == "roi-range" else (scale.low, scale.high)
+            low, high = (float(v) for v in np.percentile(raw[inside], ends))
+        if not high > low:
+            raise InputError(f"{volume.name} is constant inside the ROI; choose another image or move the ROI.")
+        cells = np.clip((raw - low) / (high - low), 0, 1)
+        return np.where(inside, cells, 0).astype(np.float32)
+
+
+def _refuse_constant(volume: Volume, channel: str) -> None:
+    if not np.isfinite(volume.voxels).all():
+        raise InputError(f"{volume.name} ({channel}) holds voxels that are not finite numbers; export it again.")
+    if volume.voxels.max() == volume.voxels.min():
+        raise InputError(f"{volume.name} ({channel}) has the same value in every voxel; choose another image.")
+
+
+def _on_frame(roi: Roi, frame: SliceFrame) -> tuple[Roi, list[Notice]]:
+    """The ROI's bounding box along the slices' axes, and a warning where that changed it much."""
+    box = roi.on_axes(frame.axes)
+    growth = float(np.prod(box.size_mm) / np.prod(roi.size_mm))
+    turned = roi.tilt_degrees(np.eye(3)) > 0.1 and roi.tilt_degrees(frame.axes) > 0.1
+    if not turned and growth <= MAX_SILENT_GROWTH:
+        return box, []
+    size = " x ".join(f"{v:.0f}" for v in box.size_mm)
+    text = (
+        f"The ROI is turned {roi.tilt_degrees(frame.axes):.1f} degrees against the T1 slices; its bounding box "
+        f"along T1's axes, {size} mm, was used."
+    )
+    return box, [Notice("roi-bounding-box", text)]
+
+
+def _check_coverage(box: Roi, geometries: Mapping[str, Geometry]) -> None:
+    lattice = np.array(list(product((np.arange(16) + 0.5) / 16 - 0.5, repeat=3)))
+    points = box.center_ras + (lattice * box.size_mm) @ box.axes.T
+    for channel, geometry in geometries.items():
+        covered = float(geometry.contains(points).mean())
+        if covered == 0:
+            raise InputError(f"The ROI lies outside {channel}; place it inside the image (mm, RAS).")
+        if covered < MIN_COVERAGE:
+            raise InputError(f"{channel} covers only {covered:.0%} of the ROI; move the ROI or choose another volume.")
+
+
+def _enough(slices: NDArray[np.intp], frame: SliceFrame, k: int, pad: bool) -> list[Notice]:
+    """Refuse too few slices, or warn where they are padded."""
+    n = len(slices)
+    if n >= k:
+        return []
+    if n == 0:
+        raise RefusedError("The ROI holds no slice of T1; enlarge it along the slices.")
+    if not pad:
+        raise RefusedError(
+            f"The ROI holds {n} slices of T1 and the grid needs {k}; enlarge it by {(k - n) * frame.spacing_mm:.0f} mm "
+            "along the slices, or allow padding (--pad)."
+        )
+    return [Notice("padded", f"The ROI holds {n} slices and the grid needs {k}; the last one was repeated.")]
+
+
+def _snapped(box: Roi, geometry: Geometry) -> Roi:
+    """The box around the voxels of a canonical volume whose centres lie in ``box`` (in plane)."""
+    low, high = _voxel_range(box, geometry)
+    ends = geometry.to_ras(np.array([[*(low - 0.5), 0.0], [*(high - 0.5), 0.0]])) @ box.axes
+    center, size = box.center_ras @ box.axes, box.size_mm.copy()
+    center[:2], size[:2] = ends[:, :2].mean(axis=0), np.ptp(ends[:, :2], axis=0)
+    return Roi(box.axes @ center, size, box.axes, box.source)
+
+
+def _voxel_range(box: Roi, geometry: Geometry) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Half-open in-plane voxel range (I, J) of the voxel centres within the box."""
+    middle = geometry.to_ijk(box.center_ras)[:2]
+    half = box.size_mm[:2] / 2 / geometry.spacing[:2]
+    size = np.asarray(geometry.size_ijk[:2])
+    low = np.clip(np.ceil(middle - half - 1e-6), 0, size - 1)
+    high = np.clip(np.floor(middle + half + 1e-6) + 1, low + 1, size)
+    return low, high
+
+
+def _area_cells(
+    volume: Volume,
+    reference: Geometry,
+    box: Roi,
+    slices: NDArray[np.intp],
+    spec: GridSpec,
+    transform: object | None,
+) -> NDArray[np.float32]:
+    """Voxels of the reference grid averaged into the cells, as the authors' code does with its crops."""
+    same = transform is None and volume.geometry.is_close(reference)
+    voxels = volume.voxels if same else sample.sample(volume, reference, transform)  # type: ignore[arg-type]
+    low, high = (end.astype(int) for end in _voxel_range(box, reference))
+    crop = voxels[slices, low[1] : high[1], low[0] : high[0]].astype(np.float64)
+    rows = sample.adaptive_average_weights(crop.shape[1], spec.cell_pixels)
+    columns = sample.adaptive_average_weights(crop.shape[2], spec.cell_pixels)
+    cells = np.einsum("aj,kji,bi->kab", rows, crop, columns, optimize=True)
+    # stored cells run (A, R); the authors' have rows along R, radiological ones both axes reversed
+    cells = cells.transpose(0, 2, 1) if spec.orientation == "authors" else cells[:, ::-1, ::-1]
+    return cells.astype(np.float32)

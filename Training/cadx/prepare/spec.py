@@ -1,0 +1,137 @@
+"""The preparation as data: every step a parameter of the bundle, checked field by field."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cadx.errors import InputError
+
+SCHEMA = "cadx.preparation/1"
+PRESETS = ("recommended", "paper", "authors-code")
+
+
+class Strict(BaseModel):
+    """Unknown keys are refused; values cannot change afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BiasSpec(Strict):
+    """N4 bias field correction, fitted on a coarser grid."""
+
+    method: Literal["n4"] = "n4"
+    working_spacing_mm: Annotated[float, Field(gt=0, le=20)] = 4.5
+    levels: Annotated[int, Field(ge=1, le=8)] = 4
+    iterations: Annotated[int, Field(ge=1, le=1000)] = 50
+
+
+class SmoothSpec(Strict):
+    """Edge-preserving smoothing: curvature anisotropic diffusion."""
+
+    method: Literal["curvature-anisotropic-diffusion"] = "curvature-anisotropic-diffusion"
+    iterations: Annotated[int, Field(ge=1, le=100)] = 5
+    conductance: Annotated[float, Field(gt=0)] = 3.0
+
+
+class StandardiseSpec(Strict):
+    """Nyul histogram landmarks, learnt on the training part only; one ascending list a channel."""
+
+    method: Literal["nyul"] = "nyul"
+    percentiles: tuple[float, ...]
+    landmarks: dict[str, tuple[float, ...]]
+
+    @model_validator(mode="after")
+    def _lists_agree(self) -> StandardiseSpec:
+        for channel, values in self.landmarks.items():
+            if len(values) != len(self.percentiles) or list(values) != sorted(values):
+                raise ValueError(f"the landmarks of {channel} must be as many as the percentiles, ascending")
+        return self
+
+
+class ScaleSpec(Strict):
+    """To 0..1, each image by itself.
+
+    ``roi-percentile`` and ``roi-range`` look at the ROI's cells; ``volume-zscore-range`` is the authors'
+    loader: z-score, then 0..1, both over the whole file.
+    """
+
+    method: Literal["roi-percentile", "roi-range", "volume-zscore-range"] = "roi-percentile"
+    low: Annotated[float, Field(ge=0, lt=100)] = 0.5
+    high: Annotated[float, Field(gt=0, le=100)] = 99.5
+
+
+class GridSpec(Strict):
+    """How slices of the ROI become the square grid of cells."""
+
+    slices: Literal[4, 9, 16, 25] = 9
+    cell_pixels: Annotated[int, Field(ge=8, le=512)] = 64
+    fit: Literal["pad", "stretch"] = "pad"
+    sampling: Literal["linear", "area"] = "linear"
+    in_plane_pixels: Annotated[int, Field(ge=16, le=2048)] | None = None
+    orientation: Literal["radiological", "authors"] = "radiological"
+
+    @property
+    def side(self) -> int:
+        """Cells along one edge of the grid."""
+        return round(self.slices**0.5)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels along one edge of the grid."""
+        return self.side * self.cell_pixels
+
+
+class PreparationSpec(Strict):
+    """All steps, in the order in which they run; None leaves a step out."""
+
+    schema_: Literal["cadx.preparation/1"] = Field(default="cadx.preparation/1", alias="schema")
+    channels: tuple[str, ...] = ("T1", "T2")
+    bias: BiasSpec | None = BiasSpec()
+    smooth: SmoothSpec | None = SmoothSpec()
+    standardise: StandardiseSpec | None = None
+    register_: Literal["none", "rigid"] = Field(default="none", alias="register")
+    grid: GridSpec = GridSpec()
+    scale: ScaleSpec = ScaleSpec()
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @classmethod
+    def from_json(cls, document: Any, source: str) -> PreparationSpec:
+        """Check a parsed JSON document; ``source`` names it in the message.
+
+        Raises
+        ------
+        InputError
+            If a field is unknown or its value is not allowed.
+        """
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise InputError(f"{source}: {first_complaint(error)}") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data, every default written out."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def preset(name: str) -> PreparationSpec:
+    """The preparation of a preset: ``recommended``, ``paper`` or ``authors-code``.
+
+    >>> preset("paper").grid.fit
+    'stretch'
+    """
+    if name not in PRESETS:
+        raise InputError(f"There is no preset '{name}'; choose one of {', '.join(PRESETS)}.")
+    text = resources.files("cadx.prepare").joinpath(f"presets/{name}.json").read_text(encoding="utf-8")
+    return PreparationSpec.from_json(json.loads(text), f"preset {name}")
+
+
+def first_complaint(error: ValidationError) -> str:
+    """The first complaint of pydantic as one sentence."""
+    complaint = error.errors()[0]
+    place = ".".join(str(part) for part in complaint["loc"]) or "the document"
+    return f"{place} is not allowed as it stands ({complaint['msg'].rstrip('.')}); correct it."

@@ -1,0 +1,84 @@
+"""A Result: what was found in one case, as plain data (schema ``cadx.result/1``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cadx import DISCLAIMER
+from cadx.notices import Notice
+
+SCHEMA = "cadx.result/1"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One case's result.
+
+    Parameters
+    ----------
+    status
+        "ok", or "refused" where the input is valid but must not be graded; then ``label`` is None.
+    probabilities
+        Class name to probability, in the bundle's order.
+    roi
+        ``center_ras`` and ``size_mm`` (mm), ``axes`` (three RAS unit vectors, one a row).
+    slices
+        ``first`` (counted from the ROI's most inferior slice, 0), ``count`` and ``positions_mm`` (along
+        the slices' superior direction).
+    windows
+        With every window classified: its first slice, positions and probabilities.
+    """
+
+    status: Literal["ok", "refused"]
+    task: str
+    label: str | None
+    probabilities: Mapping[str, float]
+    bundle: Mapping[str, Any]
+    inputs: Sequence[Mapping[str, Any]]
+    roi: Mapping[str, Any]
+    slices: Mapping[str, Any]
+    warnings: Sequence[Notice]
+    device: Mapping[str, str]
+    precision: str
+    timings_s: Mapping[str, float]
+    versions: Mapping[str, str]
+    command: Sequence[str] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    windows: Sequence[Mapping[str, Any]] = ()
+    registration: Mapping[str, float] | None = None
+    explanation: Mapping[str, Any] | None = None
+    reason: str | None = None
+    disclaimer: str = field(default=DISCLAIMER)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``result.json``; optional parts only where they apply."""
+        document: dict[str, Any] = {"schema": SCHEMA, **{k: v for k, v in vars(self).items() if k != "warnings"}}
+        document["warnings"] = [notice.to_json() for notice in self.warnings]
+        document["probabilities"] = dict(self.probabilities)
+        for optional in ("windows", "registration", "explanation", "reason"):
+            if not document[optional]:
+                del document[optional]
+        return json.loads(json.dumps(document, default=_plain))
+
+    def summary(self) -> str:
+        """A few lines for a terminal."""
+        lines = []
+        if self.status == "refused":
+            lines.append(f"Not graded: {self.reason}")
+        else:
+            shares = ", ".join(f"{name} {p:.0%}" for name, p in self.probabilities.items())
+            lines.append(f"Grade: {self.label} ({shares})")
+        lines += [f"Warning: {notice.text}" for notice in self.warnings]
+        lines.append(self.disclaimer)
+        return "\n".join(lines)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} does not belong into a result")

@@ -1,0 +1,1 @@
+"""Training: from a cohort to a bundle. Nothing that classifies imports this."""
