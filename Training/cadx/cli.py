@@ -82,7 +82,9 @@ Pad = Annotated[bool, typer.Option("--pad", help="Repeat the last slice where th
 Margin = Annotated[float, typer.Option("--roi-margin", help="Margin around a mask ROI, mm.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Keep cases done with this bundle and these options.")]
 ModelOption = Annotated[list[str] | None, typer.Option("--model-option", help="key=value for timm, such as depth=6.")]
-Preset = Annotated[str, typer.Option("--preset", help="Preparation: recommended, paper or authors-code.")]
+Preparation = Annotated[
+    str, typer.Option("--preparation", help="recommended, paper, authors-code, or a JSON file of that form.")
+]
 Cache = Annotated[Path | None, typer.Option("--cache", help="Where prepared cases are kept; by default DATA/.cells.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
@@ -237,10 +239,11 @@ def train(
     name: Annotated[str | None, typer.Option("--name", help="Name of the bundle.")] = None,
     model: Annotated[str, typer.Option("--model", help="timm name.")] = "vit_tiny_patch16_224",
     model_option: ModelOption = None,
-    preset: Preset = "recommended",
+    preparation: Preparation = "recommended",
     epochs: Annotated[int, typer.Option("--epochs", min=1)] = 100,
     batch_size: Annotated[int, typer.Option("--batch", min=1)] = 32,
     learning_rate: Annotated[float, typer.Option("--learning-rate")] = 1e-4,
+    affine: Annotated[float, typer.Option("--affine", min=0, help="Shifts, turns, scalings: 0 none.")] = 0.0,
     patience: Annotated[int, typer.Option("--patience", min=1, help="Epochs without a lower validation loss.")] = 30,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     device: DeviceOption = DeviceName.auto,
@@ -250,7 +253,7 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train one model on one patient-level split and make a bundle."""
-    from cadx.prepare.spec import preset as preparation
+    from cadx.prepare.spec import read_preparation
     from cadx.study.recipe import Recipe
     from cadx.study.tasks import task
     from cadx.study.train import TrainingRun, run_training
@@ -260,6 +263,7 @@ def train(
         batch=batch_size,
         learning_rate=learning_rate,
         patience=patience,
+        affine=affine,
         seed=seed,
         precision=precision.value,
     )
@@ -270,7 +274,7 @@ def train(
         name=name or _bundle_name(out),
         architecture=model,
         options=_model_options(model_option or []),
-        preparation=preparation(preset),
+        preparation=read_preparation(preparation),
         recipe=recipe,
         test=test,
         device=device.value,

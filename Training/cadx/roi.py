@@ -130,7 +130,7 @@ class Roi:
                     "orientation": lps_to_ras(self.axes.T).T.ravel().tolist(),
                     "size": self.size_mm.tolist(),
                     "insideOut": False,
-                    "controlPoints": [],
+                    "controlPoints": [{"position": lps_to_ras(self.center_ras).tolist()}],
                     "display": {"visibility": True, "opacity": 1.0, "fillOpacity": 0.0},
                 }
             ],

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 AVERAGE = 1.0
 LEAST_SPAN = 0.5
+LOWEST_SHOWN = 0.25
+"""Part of the scale below which an overlay that cannot fade (Slicer draws a voxel or not) leaves the image free."""
 
 
 def display_range(attention: NDArray[np.floating]) -> tuple[float, float]:
@@ -18,4 +20,5 @@ def display_range(attention: NDArray[np.floating]) -> tuple[float, float]:
     >>> display_range(np.array([0.8, 1.2]))
     (1.0, 1.5)
     """
-    return AVERAGE, max(float(np.max(attention, initial=0.0)), AVERAGE + LEAST_SPAN)
+    finite = attention[np.isfinite(attention)]
+    return AVERAGE, max(float(np.max(finite, initial=0.0)), AVERAGE + LEAST_SPAN)

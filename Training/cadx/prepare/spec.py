@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import resources
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,10 +22,10 @@ class Strict(BaseModel):
 
 
 class BiasSpec(Strict):
-    """N4 bias field correction, fitted on a coarser grid."""
+    """N4 bias field correction, fitted on a grid of about ``working_samples`` along the longest axis."""
 
     method: Literal["n4"] = "n4"
-    working_spacing_mm: Annotated[float, Field(gt=0, le=20)] = 4.5
+    working_samples: Annotated[int, Field(ge=16, le=512)] = 50
     levels: Annotated[int, Field(ge=1, le=8)] = 4
     iterations: Annotated[int, Field(ge=1, le=1000)] = 50
 
@@ -116,6 +117,24 @@ class PreparationSpec(Strict):
     def to_json(self) -> dict[str, Any]:
         """As plain data, every default written out."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+def read_preparation(text: str) -> PreparationSpec:
+    """A preset by name, or a JSON file of the same form.
+
+    Raises
+    ------
+    InputError
+        If it is neither, or a field is not allowed.
+    """
+    if not text.endswith(".json"):
+        return preset(text)
+    path = Path(text)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path.name} cannot be read as JSON; give a preset's name or a preparation file.") from error
+    return PreparationSpec.from_json(document, path.name)
 
 
 def preset(name: str) -> PreparationSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,6 +41,27 @@ def random_d4(cells: Tensor, generator: Generator) -> Tensor:
             turned = torch.rot90(cells[chosen], symmetry % 4, dims=(-2, -1))
             out[chosen] = turned.flip(-1) if symmetry >= 4 else turned
     return out
+
+
+def random_affine(cells: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Cells (B, C, k, m, m) shifted, scaled and turned in plane; the same for all slices and channels of a case.
+
+    At ``strength`` 1 by up to 15 degrees, 10 % in size and 10 % of the cell's edge; zero beyond the edge.
+    """
+    import torch
+    from torch.nn.functional import affine_grid, grid_sample
+
+    batch, channels, k, m, _ = cells.shape
+    draws = (torch.rand(batch, 4, generator=generator) * 2 - 1) * strength
+    angle, scale = draws[:, 0] * math.radians(15), 1 + 0.1 * draws[:, 1]
+    cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
+    shift = 0.2 * draws[:, 2:]
+    theta = torch.stack(
+        [torch.stack([cosine, -sine, shift[:, 0]], 1), torch.stack([sine, cosine, shift[:, 1]], 1)], dim=1
+    )
+    grid = affine_grid(theta, [batch, channels * k, m, m], align_corners=False)
+    moved = grid_sample(cells.reshape(batch, channels * k, m, m), grid, align_corners=False)
+    return moved.reshape(cells.shape)
 
 
 def tile(cells: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from cadx.prepare.spec import Strict
 class Recipe(Strict):
     """The recommended preset: AdamW, warm-up then cosine, label smoothing, D4, random windows, early stop.
 
+    ``affine`` is the strength of small shifts, turns and scalings (0: none, 1: up to 15 degrees and 10 %).
     ``patience`` counts epochs without a lower validation loss. ``precision`` "auto" takes bf16 where the
     processor computes in it.
     """
@@ -25,5 +26,6 @@ class Recipe(Strict):
     validation_share: float = Field(default=0.15, gt=0, lt=1)
     d4: bool = True
     random_window: bool = True
+    affine: float = Field(default=0.0, ge=0, le=3)
     precision: str = Field(default="auto", pattern="^(auto|fp32|bf16)$")
     seed: int = 0

@@ -142,6 +142,8 @@ def _epoch(
         cells = training.windows(chosen, indices)
         if recipe.d4:
             cells = augment.random_d4(cells, generator)
+        if recipe.affine:
+            cells = augment.random_affine(cells, recipe.affine, generator)
         with device.autocast(where.kind, precision):
             logits = model(augment.tile(cells).to(where.torch))
             labels = training.labels[chosen].to(where.torch)

@@ -1,0 +1,94 @@
+"""From nodes to a case and from a result to files: ``overview.png`` and ``scene.mrb``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cadx.roi import Roi
+from cadx.slicer.overlay import attention_to_node
+from cadx.slicer.overview import draw_overview, field_of_view, shown_point
+from cadx.slicer.results import CaseNodes, store_result
+from cadx.slicer.rois import node_to_roi, roi_to_node
+from cadx.slicer.scene import group_nodes, own_scene, save_scene, set_slice_views
+from cadx.slicer.volumes import node_to_volume, range_around, volume_to_node
+from cadx.volume import Volume
+
+OVERVIEW_NAME = "overview.png"
+SCENE_NAME = "scene.mrb"
+
+
+def case_from_nodes(t1_node: Any, t2_node: Any, roi_node: Any) -> tuple[Volume, Volume, Roi]:
+    """T1, T2 and ROI of three nodes, in world RAS mm.
+
+    Raises
+    ------
+    InputError
+        If a node is missing or cannot be used; the message names it.
+    """
+    return node_to_volume(t1_node), node_to_volume(t2_node), node_to_roi(roi_node)
+
+
+def add_case(scene: Any, *, t1: Volume, t2: Volume, roi: Roi, attention: Volume | None = None) -> CaseNodes:
+    """Add a case's images to a scene, with contrast set for the tissue around the ROI.
+
+    Parameters
+    ----------
+    scene
+        ``vtkMRMLScene``.
+    t1, t2, attention
+        Volumes on any grids, RAS mm; ``attention`` may be None.
+    roi
+        Box, RAS mm.
+    """
+    return CaseNodes(
+        t1=volume_to_node(scene, t1, "T1", shown_range=range_around(t1, roi)),
+        t2=volume_to_node(scene, t2, "T2", shown_range=range_around(t2, roi)),
+        roi=roi_to_node(scene, roi, "ROI"),
+        attention=attention_to_node(scene, attention) if attention is not None else None,
+    )
+
+
+def write_case_scene(
+    folder: Path, *, t1: Volume, t2: Volume, roi: Roi, attention: Volume | None, result: dict[str, Any]
+) -> list[Path]:
+    """Write a classified case as ``overview.png`` and ``scene.mrb``, from a scene of its own.
+
+    Parameters
+    ----------
+    folder
+        Where to write; made if missing.
+    t1, t2
+        Images, RAS mm.
+    roi
+        Box, RAS mm.
+    attention
+        Attention on any grid, RAS mm; None where none was asked for.
+    result
+        ``cadx.result/1`` document.
+
+    Returns
+    -------
+    list of Path
+        The picture and the scene. Nodes have plain names (T1, T2, ROI, ...), so no patient's name gets in.
+
+    Raises
+    ------
+    MissingDependencyError
+        Outside Slicer without slicer-core.
+    InputError
+        If a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with own_scene() as scene:
+        nodes = store_result(add_case(scene, t1=t1, t2=t2, roi=roi, attention=attention), result)
+        picture = draw_overview(nodes, result, folder / OVERVIEW_NAME)
+        set_slice_views(
+            scene,
+            background=nodes.t1,
+            foreground=nodes.attention,
+            point_ras=shown_point(nodes, roi),
+            field_of_view_mm=field_of_view(roi),
+        )
+        group_nodes(scene, "SlicerCADx case", [*vars(nodes).values()])
+        return [picture, save_scene(scene, folder / SCENE_NAME)]

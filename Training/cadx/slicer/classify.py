@@ -1,0 +1,51 @@
+"""Grading nodes of a scene: from Slicer's Python console, and on slicer-core."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cadx.case import Case
+from cadx.slicer.overlay import attention_to_node
+from cadx.slicer.results import CaseNodes, find_table, store_result
+from cadx.slicer.rois import node_to_roi
+from cadx.slicer.volumes import node_to_volume
+
+if TYPE_CHECKING:
+    from cadx.classify import Classifier, Options, Reading
+    from cadx.prepare.pipeline import Progress
+
+
+def classify_nodes(
+    t1_node: Any,
+    t2_node: Any,
+    roi_node: Any,
+    classifier: Classifier,
+    *,
+    options: Options | None = None,
+    case: str = "case",
+    progress: Progress | None = None,
+) -> tuple[Reading, CaseNodes]:
+    """Grade two volume nodes and a ROI node; attention, table row and result join them in their scene.
+
+    Parameters
+    ----------
+    t1_node, t2_node
+        ``vtkMRMLScalarVolumeNode``; parent transforms are respected.
+    roi_node
+        ``vtkMRMLMarkupsROINode`` of a box, which may be turned.
+    case
+        What to call it in the table; never a patient's name.
+
+    Raises
+    ------
+    InputError
+        If a node is missing or cannot be used. Nothing is added to the scene then.
+    RefusedError
+        If the case must not be graded as it stands. Nothing is added to the scene then.
+    """
+    images = {"T1": node_to_volume(t1_node), "T2": node_to_volume(t2_node)}
+    reading = classifier.classify(Case(images, node_to_roi(roi_node), case), options, progress=progress)
+    scene = t1_node.GetScene()
+    attention = attention_to_node(scene, reading.attention) if reading.attention is not None else None
+    nodes = CaseNodes(t1_node, t2_node, roi_node, attention)
+    return reading, store_result(nodes, reading.result.to_json(), case=case, table=find_table(scene))
