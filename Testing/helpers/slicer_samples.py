@@ -6,13 +6,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from cadx.errors import MissingDependencyError
 from cadx.geometry import Geometry
 from cadx.roi import Roi
+from cadx.slicer import runtime
 from cadx.volume import Volume
 
 ATTENTION_PEAK = 3.0
 BRAIN_PAIR = Path(__file__).parents[3] / "shared" / "data" / "mri" / "brain_pair"
+
+
+def can_draw() -> bool:
+    """Whether slices can be drawn off screen on this machine."""
+    try:
+        runtime.slicer_module()
+        runtime.require_drawing()
+    except MissingDependencyError:
+        return False
+    return True
+
+
+needs_drawing = pytest.mark.skipif(not can_draw(), reason="there is no OpenGL driver to draw with on this machine")
 
 
 def rotation(axis: int, degrees: float) -> np.ndarray:

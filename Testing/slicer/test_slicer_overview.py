@@ -17,10 +17,11 @@ from cadx.slicer.rois import OUTLINE_COLOR
 from cadx.slicer.views import ORIENTATIONS, slice_camera
 from cadx.volume import Volume
 
-from slicer_samples import ATTENTION_PEAK, AXES, case, grid, result, spot
+from slicer_samples import ATTENTION_PEAK, AXES, case, grid, needs_drawing, result, spot
 
 # radiological convention: which axis runs across (with which sign to the right) and which one up
 PLANES = {"Axial": ((0, -1), (1, 1)), "Coronal": ((0, -1), (2, 1)), "Sagittal": ((1, -1), (2, 1))}
+pytestmark = needs_drawing
 PEAK = (8.0, -6.0, 4.0)
 PANELS = [(row, column) for row in range(2) for column in range(3)]
 

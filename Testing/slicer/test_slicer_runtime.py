@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from slicer_samples import needs_drawing
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -66,6 +68,7 @@ def test_a_scene_leaves_nothing_behind_and_prints_nothing():
     assert done.returncode == 0
 
 
+@needs_drawing
 def test_a_picture_may_be_drawn_before_torch_is_loaded(tmp_path):
     """Mesa and triton both bring LLVM; the wrong order ends the process."""
     pytest.importorskip("timm")

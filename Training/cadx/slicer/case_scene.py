@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
+from cadx.errors import MissingDependencyError
 from cadx.roi import Roi
 from cadx.slicer.overlay import attention_to_node
 from cadx.slicer.overview import draw_overview, field_of_view, shown_point
@@ -14,6 +16,7 @@ from cadx.slicer.scene import group_nodes, own_scene, save_scene, set_slice_view
 from cadx.slicer.volumes import node_to_volume, range_around, volume_to_node
 from cadx.volume import Volume
 
+log = logging.getLogger(__name__)
 OVERVIEW_NAME = "overview.png"
 SCENE_NAME = "scene.mrb"
 
@@ -70,7 +73,8 @@ def write_case_scene(
     Returns
     -------
     list of Path
-        The picture and the scene. Nodes have plain names (T1, T2, ROI, ...), so no patient's name gets in.
+        The scene and, where there is something to draw with, the picture. Nodes have plain names (T1, T2, ROI,
+        ...), so no patient's name gets in.
 
     Raises
     ------
@@ -82,7 +86,6 @@ def write_case_scene(
     folder.mkdir(parents=True, exist_ok=True)
     with own_scene() as scene:
         nodes = store_result(add_case(scene, t1=t1, t2=t2, roi=roi, attention=attention), result)
-        picture = draw_overview(nodes, result, folder / OVERVIEW_NAME)
         set_slice_views(
             scene,
             background=nodes.t1,
@@ -91,4 +94,9 @@ def write_case_scene(
             field_of_view_mm=field_of_view(roi),
         )
         group_nodes(scene, "SlicerCADx case", [*vars(nodes).values()])
-        return [picture, save_scene(scene, folder / SCENE_NAME)]
+        written = [save_scene(scene, folder / SCENE_NAME)]
+        try:
+            written.append(draw_overview(nodes, result, folder / OVERVIEW_NAME))
+        except MissingDependencyError as error:
+            log.warning("No %s: %s", OVERVIEW_NAME, error)
+        return written

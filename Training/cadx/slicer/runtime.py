@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import os
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from cadx.errors import MissingDependencyError
+
+EGL_DRIVERS = ("/usr/share/glvnd/egl_vendor.d", "/etc/glvnd/egl_vendor.d", "/usr/local/share/glvnd/egl_vendor.d")
 
 
 @cache
@@ -41,15 +45,32 @@ def draw_without_display() -> None:
         os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
 
-def load_triton_before_mesa() -> None:
-    """Load triton's library, where it is installed, before anything is drawn without a display.
+@cache
+def require_drawing() -> None:
+    """Make sure that VTK can draw, before it is asked to: without a screen and without EGL it ends the process.
 
     Mesa's software renderer and triton each bring their own LLVM: torch's import of triton crashes the process
-    when Mesa's is there first, and not the other way round. Costs 0.2 s, once.
+    when Mesa's is there first, and not the other way round, so triton's is loaded here (0.2 s, once).
+
+    Raises
+    ------
+    MissingDependencyError
+        On Linux without a screen, where no EGL driver is installed.
     """
-    if os.environ.get("VTK_DEFAULT_OPENGL_WINDOW") == "vtkEGLRenderWindow":
-        with contextlib.suppress(ImportError):
-            importlib.import_module("triton._C.libtriton")
+    if os.environ.get("VTK_DEFAULT_OPENGL_WINDOW") != "vtkEGLRenderWindow":
+        return
+    drivers = [file for folder in EGL_DRIVERS for file in Path(folder).glob("*.json")]
+    try:
+        ctypes.CDLL("libEGL.so.1")
+    except OSError:
+        drivers = []
+    if not drivers:
+        raise MissingDependencyError(
+            "There is no screen and no OpenGL driver to draw with; install one with: "
+            "apt-get install libegl1 libgl1-mesa-dri"
+        )
+    with contextlib.suppress(ImportError):
+        importlib.import_module("triton._C.libtriton")
 
 
 def vtk_module() -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cadx.geometry import Array
-from cadx.slicer.runtime import load_triton_before_mesa, slicer_module, vtk_module
+from cadx.slicer.runtime import require_drawing, slicer_module, vtk_module
 from cadx.slicer.scene import application_logic
 
 ORIENTATIONS = ("Axial", "Coronal", "Sagittal")
@@ -180,7 +180,7 @@ class SliceCamera:
 @contextmanager
 def slice_camera(scene: Any, size: int) -> Iterator[SliceCamera]:
     """A :class:`SliceCamera` of ``size`` x ``size`` pixels; the scene has the same nodes afterwards as before."""
-    load_triton_before_mesa()
+    require_drawing()
     camera = SliceCamera(scene, size)
     try:
         yield camera
