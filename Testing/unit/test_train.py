@@ -50,7 +50,7 @@ def data(tmp_path_factory, case):
 
 def run_of(data, out, **changes) -> TrainingRun:
     recipe = Recipe(
-        epochs=changes.pop("epochs", 12), batch=4, learning_rate=2e-3, validation_share=0.25, d4=False, precision="fp32"
+        epochs=changes.pop("epochs", 25), batch=4, learning_rate=1e-3, validation_share=0.25, d4=False, precision="fp32"
     )
     return TrainingRun(
         task=task("ipmn"),
@@ -167,6 +167,66 @@ def test_windows_are_drawn_evenly_and_stay_inside():
     assert starts.min() > 850
     assert windows[-1].tolist() == [0, 1, 2, 3, 4, 5, 6, 6, 6]
     assert augment.central_windows(torch.tensor([12, 9, 7]), 9)[:, 0].tolist() == [2, 0, 0]
+
+
+def test_the_normalisation_folds_into_the_first_layer():
+    from cadx.models.build import ModelSpec, build
+    from cadx.study.normalise import InputNormalisation
+
+    torch.manual_seed(0)
+    model = build(ModelSpec(architecture="vit_tiny_patch16_224", channels=2, classes=3, image_pixels=48, options=TINY))
+    cells = [np.random.default_rng(i).random((2, 9, 16, 16)).astype(np.float16) * 0.3 for i in range(4)]
+    normalisation = InputNormalisation(model.eval(), trainer.CellTensor.stack(cells, np.zeros(4, np.int64)))
+    x = torch.rand(2, 2, 48, 48)
+    with torch.inference_mode():
+        normalised = model(x)
+        normalisation.remove()
+        plain = model(x)
+        model.load_state_dict(normalisation.fold(model.state_dict()))
+        folded = model(x)
+    torch.testing.assert_close(folded, normalised, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(plain, normalised, atol=1e-3)
+
+
+def test_lesion_masks_teach_the_patches(data, case):
+    """With masks the loss on the patches falls; without them the weight is refused."""
+    from cadx.models.build import ModelSpec, build
+    from cadx.study.patch_loss import PatchLoss
+
+    generator = np.random.default_rng(0)
+    cells = [generator.random((2, 9, 16, 16)).astype(np.float16) * 0.3 for _ in range(6)]
+    lesions = [np.zeros((9, 16, 16), np.uint8) for _ in range(6)]
+    for index in range(3, 6):
+        lesions[index][4, 4:12, 4:12] = 1
+        cells[index][:, 4, 4:12, 4:12] = 1
+    labels = np.array([0, 0, 0, 1, 2, 1])
+    cases = trainer.CellTensor.stack(cells, labels, lesions)
+    spec = ModelSpec(architecture="vit_tiny_patch16_224", channels=2, classes=3, image_pixels=48, options=TINY)
+    recipe = Recipe(epochs=15, batch=3, learning_rate=2e-3, lesion_weight=1.0, d4=False, precision="fp32")
+    torch.manual_seed(0)
+    cpu = device.Device("cpu", "", "")
+    history = trainer.train(build(spec), cases, cases, recipe, 9, where=cpu).history
+    assert history[-1]["loss"] < 0.6 * history[0]["loss"]
+    with pytest.raises(InputError, match="lesion masks"):
+        PatchLoss(build(spec), recipe, trainer.CellTensor.stack(cells, labels))
+
+
+def test_lesion_cells_lie_where_the_mask_lies(case, tmp_path, data):
+    from dataclasses import replace as changed
+
+    from cadx.study.cells import lesion_cells
+
+    geometry = case.reference.geometry
+    mask = np.zeros(geometry.size_ijk[::-1], np.uint8)
+    mask[7, 22:30, 26:34] = 1
+    write(tmp_path / "lesion.nii.gz", case.reference.with_voxels(mask))
+    labelled = changed(cohort.read_cohort(data, CLASSES)[0], lesion=str(tmp_path / "lesion.nii.gz"))
+    cells = lesion_cells(labelled, PLAIN)
+    assert cells.shape == (9, 64, 64)
+    assert [k for k in range(9) if cells[k].any()] == [4]
+    rows, columns = np.nonzero(cells[4])
+    assert abs(rows.mean() - 31.5) < 1.5
+    assert abs(columns.mean() - 31.5) < 1.5
 
 
 def test_metrics_keep_the_order_of_classes_even_where_one_is_absent():

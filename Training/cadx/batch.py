@@ -41,7 +41,7 @@ def read_cases(table: Path) -> list[Row]:
         If the table cannot be read, lacks a column, or names a case twice or with a path in it.
     """
     rows = [
-        Row(r["case"], *(_resolve(table.parent, r[column]) for column in COLUMNS[1:]))
+        Row(r["case"], *(resolve(table.parent, r[column]) for column in COLUMNS[1:]))
         for r in read_table(table, COLUMNS)
     ]
     names = [row.case for row in rows]
@@ -116,7 +116,7 @@ def run_batch(
     return sum(record["status"] == "failed" for record in records)
 
 
-def _resolve(base: Path, text: str) -> str:
+def resolve(base: Path, text: str) -> str:
     """Relative paths count from the table; a ROI's six numbers stay as they are."""
     return text if not text or text.count(",") == 5 else str(base / text)
 

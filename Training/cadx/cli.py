@@ -244,6 +244,7 @@ def train(
     batch_size: Annotated[int, typer.Option("--batch", min=1)] = 32,
     learning_rate: Annotated[float, typer.Option("--learning-rate")] = 1e-4,
     affine: Annotated[float, typer.Option("--affine", min=0, help="Shifts, turns, scalings: 0 none.")] = 0.0,
+    lesion_weight: Annotated[float, typer.Option("--lesion-weight", min=0, help="Loss on lesion masks.")] = 0.0,
     patience: Annotated[int, typer.Option("--patience", min=1, help="Epochs without a lower validation loss.")] = 30,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     device: DeviceOption = DeviceName.auto,
@@ -264,6 +265,7 @@ def train(
         learning_rate=learning_rate,
         patience=patience,
         affine=affine,
+        lesion_weight=lesion_weight,
         seed=seed,
         precision=precision.value,
     )

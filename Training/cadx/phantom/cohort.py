@@ -19,7 +19,7 @@ from cadx.phantom.patient import make_patient
 from cadx.volume import Volume
 
 TABLE = "cases.csv"
-COLUMNS = ("case", "t1", "t2", "roi", "label", "pancreas", "cyst", "cyst_mm", "duct_mm", "nodule_mm", "seed")
+COLUMNS = ("case", "t1", "t2", "roi", "label", "pancreas", "lesion", "cyst_mm", "duct_mm", "nodule_mm", "seed")
 
 
 def write_cohort(
@@ -106,6 +106,7 @@ def _write_patient(folder: Path, seed: int, index: int) -> dict[str, object]:
     names = {name: f"{case}/{name}.nii.gz" for name in ("t1", "t2", "pancreas", "cyst")}
     for name, path in names.items():
         _write_volume(getattr(patient, name), folder / path)
+    names["lesion"] = names.pop("cyst")
     roi = f"{case}/roi.mrk.json"
     (folder / roi).write_text(json.dumps(patient.roi.to_markups(), indent=1), encoding="utf-8")
     return {"case": case, **names, "roi": roi, "label": patient.label, **patient.facts, "seed": seed}

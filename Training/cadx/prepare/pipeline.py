@@ -42,6 +42,22 @@ class Window:
 
 
 @dataclass(frozen=True, eq=False)
+class CellLayout:
+    """Where the cells of a ROI lie, before any voxel is read.
+
+    ``box`` is the ROI along the slices' axes, ``slices`` the reference's slice indices; ``area`` says that
+    whole voxels are averaged instead of interpolated.
+    """
+
+    geometry: Geometry
+    box: Roi
+    slices: NDArray[np.intp]
+    positions_mm: NDArray[np.floating]
+    notices: tuple[Notice, ...]
+    area: bool
+
+
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """All cells of a case and how to get back.
 
@@ -180,22 +196,16 @@ class Preparation:
         motion: RigidMotion | None = None,
     ) -> Prepared:
         """Cells of a ROI from corrected volumes (canonical storage; the first is the reference)."""
-        reference = next(iter(corrected.values()))
-        frame = SliceFrame.of(reference.geometry)
-        box, notices = _on_frame(roi, frame)
-        _check_coverage(box, {c: v.geometry for c, v in corrected.items()})
-        slices = frame.slices_in(box)
-        notices += frame.notices("T1") + _enough(slices, frame, self.spec.grid.slices, pad)
-        area = self.spec.grid.sampling == "area" and frame.own
-        if area:
-            box = _snapped(box, reference.geometry)
-        geometry = grid.cell_geometry(frame, box, slices, self.spec.grid)
+        reference = next(iter(corrected.values())).geometry
+        layout = self.layout(reference, roi, pad=pad)
+        _check_coverage(layout.box, {c: v.geometry for c, v in corrected.items()})
+        box, geometry = layout.box, layout.geometry
         valid = grid.inside_roi(box, geometry)
         cells = []
         for channel, volume in corrected.items():
             moving = motion.transform if motion and channel != self.spec.channels[0] else None
-            if area:
-                raw = _area_cells(volume, reference.geometry, box, slices, self.spec.grid, moving)
+            if layout.area:
+                raw = _area_cells(volume, reference, box, layout.slices, self.spec.grid, moving)
             else:
                 raw = sample.sample(volume, geometry, moving)
             cells.append(self._scaled(raw, valid, volume))
@@ -205,18 +215,37 @@ class Preparation:
             box,
             onto,
             self.spec.grid,
-            frame.positions_mm()[slices],
-            tuple(notices),
+            layout.positions_mm,
+            layout.notices,
             pad,
             motion,
         )
 
+    def layout(self, reference: Geometry, roi: Roi, *, pad: bool = False) -> CellLayout:
+        """Where the cells of a ROI lie; needs the reference's canonical geometry only, no voxel.
+
+        Raises
+        ------
+        InputError
+            If the ROI lies outside the reference, or mostly so.
+        RefusedError
+            If the ROI holds too few slices and ``pad`` is not set.
+        """
+        frame = SliceFrame.of(reference)
+        box, notices = _on_frame(roi, frame)
+        _check_coverage(box, {"T1": reference})
+        slices = frame.slices_in(box)
+        notices += frame.notices("T1") + _enough(slices, frame, self.spec.grid.slices, pad)
+        area = self.spec.grid.sampling == "area" and frame.own
+        if area:
+            box = _snapped(box, reference)
+        geometry = grid.cell_geometry(frame, box, slices, self.spec.grid)
+        return CellLayout(geometry, box, slices, frame.positions_mm()[slices], tuple(notices), area)
+
     def _check(self, case: Case, pad: bool) -> None:
         """What can be refused before minutes are spent on correction."""
-        frame = SliceFrame.of(case.reference.canonical_geometry())
-        box, _ = _on_frame(case.roi, frame)
-        _check_coverage(box, {c: case.images[c].geometry for c in self.spec.channels})
-        _enough(frame.slices_in(box), frame, self.spec.grid.slices, pad)
+        layout = self.layout(case.reference.canonical_geometry(), case.roi, pad=pad)
+        _check_coverage(layout.box, {c: case.images[c].geometry for c in self.spec.channels})
 
     def _scaled(self, raw: NDArray[np.float32], valid: NDArray[np.bool_], volume: Volume) -> NDArray[np.float32]:
         """To 0..1 by the bundle's rule; padding and what the volume does not reach are 0."""

@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from cadx.batch import Row, read_case
 from cadx.errors import CadxError, InputError
+from cadx.files import read_roi, read_volume
 from cadx.prepare.pipeline import Preparation
+from cadx.prepare.sample import sample
 from cadx.prepare.spec import PreparationSpec
 from cadx.roi import DEFAULT_MASK_MARGIN_MM
+from cadx.study.cohort import LabelledCase
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,21 @@ def prepare_all(
             pool.shutdown(cancel_futures=True)
             raise
     return [results[index] for index in range(len(rows))]
+
+
+def lesion_cells(case: LabelledCase, spec: PreparationSpec) -> NDArray[np.uint8]:
+    """(slices, rows, columns): 1 where the case's lesion mask lies on its cells; no correction is needed for it.
+
+    Raises
+    ------
+    InputError
+        If the mask or the case cannot be read.
+    """
+    t1 = read_volume(case.row.t1, "T1")
+    roi = read_roi(case.row.roi, t1)
+    layout = Preparation(spec).layout(t1.canonical_geometry(), roi)
+    cover = sample(read_volume(case.lesion), layout.geometry)
+    return (np.nan_to_num(cover) > 0.5).astype(np.uint8)
 
 
 def _one_thread() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cadx.batch import Row, read_cases, read_table
+from cadx.batch import Row, read_cases, read_table, resolve
 from cadx.errors import InputError
 
 LABEL_COLUMNS = ("case", "t1", "t2", "roi", "label")
@@ -16,15 +16,18 @@ LABEL_COLUMNS = ("case", "t1", "t2", "roi", "label")
 
 @dataclass(frozen=True)
 class LabelledCase:
-    """One row of a cohort table: the files, the class name and the patient it belongs to."""
+    """One row of a cohort table: the files, the class name, the patient, and a lesion mask where there is one."""
 
     row: Row
     label: str
     patient: str
+    lesion: str = ""
 
 
 def read_cohort(folder: Path, classes: tuple[str, ...]) -> list[LabelledCase]:
-    """Read ``cases.csv`` of a cohort folder (columns case, t1, t2, roi, label; patient = case by default).
+    """Read ``cases.csv`` of a cohort folder (columns case, t1, t2, roi, label).
+
+    A column ``patient`` groups cases of one patient (by default each is its own); ``lesion`` names a mask.
 
     Raises
     ------
@@ -35,7 +38,8 @@ def read_cohort(folder: Path, classes: tuple[str, ...]) -> list[LabelledCase]:
     rows = read_cases(table)
     cells = read_table(table, LABEL_COLUMNS)
     cases = [
-        LabelledCase(row, cell["label"], cell.get("patient") or row.case) for row, cell in zip(rows, cells, strict=True)
+        LabelledCase(row, cell["label"], cell.get("patient") or row.case, resolve(table.parent, cell.get("lesion", "")))
+        for row, cell in zip(rows, cells, strict=True)
     ]
     for case in cases:
         if case.label not in classes:

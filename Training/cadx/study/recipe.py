@@ -11,6 +11,8 @@ class Recipe(Strict):
     """The recommended preset: AdamW, warm-up then cosine, label smoothing, D4, random windows, early stop.
 
     ``affine`` is the strength of small shifts, turns and scalings (0: none, 1: up to 15 degrees and 10 %).
+    ``lesion_weight`` adds a loss on the patches: each says whether it shows the lesion of the cohort's masks, and of
+    which class; the layer for it is dropped afterwards.
     ``patience`` counts epochs without a lower validation loss. ``precision`` "auto" takes bf16 where the
     processor computes in it.
     """
@@ -27,5 +29,6 @@ class Recipe(Strict):
     d4: bool = True
     random_window: bool = True
     affine: float = Field(default=0.0, ge=0, le=3)
+    lesion_weight: float = Field(default=0.0, ge=0, le=10)
     precision: str = Field(default="auto", pattern="^(auto|fp32|bf16)$")
     seed: int = 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cadx import __version__, device
 from cadx.classify import versions
@@ -20,7 +21,7 @@ from cadx.models.write_bundle import BundleText, write_bundle
 from cadx.prepare.spec import PreparationSpec
 from cadx.study import cohort, trainer
 from cadx.study.card import card
-from cadx.study.cells import CellsOfCase, prepare_all
+from cadx.study.cells import CellsOfCase, lesion_cells, prepare_all
 from cadx.study.recipe import Recipe
 from cadx.study.tasks import Task
 
@@ -58,7 +59,8 @@ def run_training(run: TrainingRun, say: Callable[[str], None]) -> tuple[Bundle, 
     training, validation = cohort.split_patients(cases, run.recipe.validation_share, run.recipe.seed)
     say(f"{len(cases)} cases: {len(training)} for training, {len(validation)} for choosing the epoch, by patient.")
     cells = _prepare(run, run.data, cases, say)
-    fit = _tensor(cells, cases, training, classes)
+    lesions = _lesions(run, cases, training)
+    fit = _tensor(cells, cases, training, classes, lesions)
     held = _tensor(cells, cases, validation, classes)
     spec = ModelSpec(
         architecture=run.architecture,
@@ -92,10 +94,20 @@ def _prepare(
 
 
 def _tensor(
-    cells: list[CellsOfCase], cases: list[cohort.LabelledCase], chosen: list[int], classes: tuple[str, ...]
+    cells: list[CellsOfCase],
+    cases: list[cohort.LabelledCase],
+    chosen: list[int],
+    classes: tuple[str, ...],
+    lesions: list[NDArray[np.uint8]] | None = None,
 ) -> trainer.CellTensor:
     labels = np.array([classes.index(cases[i].label) for i in chosen], dtype=np.int64)
-    return trainer.CellTensor.stack([cells[i].cells for i in chosen], labels)
+    return trainer.CellTensor.stack([cells[i].cells for i in chosen], labels, lesions)
+
+
+def _lesions(run: TrainingRun, cases: list[cohort.LabelledCase], chosen: list[int]) -> list[NDArray[np.uint8]] | None:
+    if not run.recipe.lesion_weight or not all(cases[i].lesion for i in chosen):
+        return None
+    return [lesion_cells(cases[i], run.preparation) for i in chosen]
 
 
 def _seeded(spec: ModelSpec, seed: int) -> Any:

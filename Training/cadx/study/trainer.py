@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from cadx import device
 from cadx.study import augment
+from cadx.study.normalise import InputNormalisation
+from cadx.study.patch_loss import PatchLoss
 from cadx.study.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -26,10 +28,16 @@ class CellTensor:
     cells: Tensor
     slices: Tensor
     labels: Tensor
+    lesions: Tensor | None = None
 
     @classmethod
-    def stack(cls, cells: list[NDArray[np.float16]], labels: NDArray[np.int64]) -> CellTensor:
-        """From arrays (C, slices, m, m)."""
+    def stack(
+        cls,
+        cells: list[NDArray[np.float16]],
+        labels: NDArray[np.int64],
+        lesions: list[NDArray[np.uint8]] | None = None,
+    ) -> CellTensor:
+        """From arrays (C, slices, m, m), and lesion masks (slices, m, m)."""
         import torch
 
         slices = torch.tensor([c.shape[1] for c in cells])
@@ -37,11 +45,21 @@ class CellTensor:
         out = torch.zeros((len(cells), channels, int(slices.max()), m, m), dtype=torch.float16)
         for index, array in enumerate(cells):
             out[index, :, : array.shape[1]] = torch.from_numpy(array)
-        return cls(out, slices, torch.from_numpy(labels))
+        masks = None
+        if lesions is not None:
+            masks = torch.zeros((len(cells), int(slices.max()), m, m), dtype=torch.uint8)
+            for index, mask in enumerate(lesions):
+                masks[index, : mask.shape[0]] = torch.from_numpy(mask)
+        return cls(out, slices, torch.from_numpy(labels), masks)
 
     def windows(self, cases: Tensor, indices: Tensor) -> Tensor:
         """(B, C, k, m, m) float32 cells of the given cases at slice indices (B, k)."""
         return self.cells[cases[:, None], :, indices].permute(0, 2, 1, 3, 4).float()
+
+    def lesion_windows(self, cases: Tensor, indices: Tensor) -> Tensor:
+        """(B, 1, k, m, m) float32 lesion masks of the same cells."""
+        assert self.lesions is not None
+        return self.lesions[cases[:, None], indices][:, None].float()
 
 
 @dataclass(frozen=True)
@@ -64,13 +82,19 @@ def train(
     where: device.Device,
     progress: Callable[[dict[str, float]], None] | None = None,
 ) -> Trained:
-    """Train ``model`` in place; deterministic for a seed, a device and a number of threads."""
+    """Train ``model``; deterministic for a seed, a device and a number of threads.
+
+    The weights returned take cells in 0..1; those left in ``model`` are of no use.
+    """
     import torch
 
     generator = torch.Generator().manual_seed(recipe.seed)
     torch.manual_seed(recipe.seed)
     model.to(where.torch)
-    optimiser = torch.optim.AdamW(_decay_groups(model, recipe.weight_decay), lr=recipe.learning_rate)
+    normalisation = InputNormalisation(model, training)
+    loss = PatchLoss(model, recipe, training)
+    groups = _decay_groups(model, recipe.weight_decay) + loss.parameter_groups()
+    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate)
     steps = math.ceil(len(training.labels) / recipe.batch) * recipe.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _warm_cosine(step, steps, recipe.warmup))
     precision = _training_precision(recipe.precision, where)
@@ -78,13 +102,13 @@ def train(
     best: tuple[float, int, dict[str, Tensor]] = (math.inf, -1, {})
     for epoch in range(recipe.epochs):
         start = time.perf_counter()
-        loss = _epoch(model, training, recipe, k, optimiser, schedule, generator, where, precision)
+        total = _epoch(model, training, recipe, k, optimiser, schedule, generator, where, precision, loss)
         probabilities = predict(model, validation, k, where)
         truth = validation.labels.numpy()
         chosen = np.clip(probabilities[np.arange(len(truth)), truth], 1e-12, None)
         record = {
             "epoch": epoch,
-            "loss": round(loss, 5),
+            "loss": round(total, 5),
             "validation_loss": round(float(-np.log(chosen).mean()), 5),
             "validation_accuracy": round(float((probabilities.argmax(1) == truth).mean()), 4),
             "seconds": round(time.perf_counter() - start, 2),
@@ -100,7 +124,8 @@ def train(
             progress(record)
         if epoch - best[1] >= recipe.patience:
             break
-    return Trained(best[2], best[1], history, precision)
+    normalisation.remove()
+    return Trained(normalisation.fold(best[2]), best[1], history, precision)
 
 
 def predict(model: nn.Module, cases: CellTensor, k: int, where: device.Device, batch: int = 64) -> NDArray[np.float64]:
@@ -126,9 +151,9 @@ def _epoch(
     generator: Generator,
     where: device.Device,
     precision: device.Precision,
+    objective: PatchLoss,
 ) -> float:
     import torch
-    from torch.nn.functional import cross_entropy
 
     model.train()
     total = 0.0
@@ -140,14 +165,14 @@ def _epoch(
         else:
             indices = augment.central_windows(slices, k)
         cells = training.windows(chosen, indices)
+        if objective.active:
+            cells = torch.cat([cells, training.lesion_windows(chosen, indices)], dim=1)
         if recipe.d4:
             cells = augment.random_d4(cells, generator)
         if recipe.affine:
             cells = augment.random_affine(cells, recipe.affine, generator)
         with device.autocast(where.kind, precision):
-            logits = model(augment.tile(cells).to(where.torch))
-            labels = training.labels[chosen].to(where.torch)
-            loss = cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+            loss = objective(augment.tile(cells).to(where.torch), training.labels[chosen].to(where.torch))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
