@@ -20,6 +20,8 @@ def test_every_storage_of_a_volume_has_one_canonical_form(t1_geometry, order, si
     canonical = stored.canonical()
     assert canonical.geometry.is_close(t1_geometry, 1e-9)
     assert stored.canonical_geometry().is_close(t1_geometry, 1e-9)
+    upright = pattern_volume(t1_geometry, "v")
+    assert upright.with_voxels(canonical.voxels).sha256() == stored.sha256()
     np.testing.assert_allclose(canonical.voxels, pattern_volume(t1_geometry, "v").voxels, atol=1e-3)
 
 

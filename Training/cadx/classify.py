@@ -305,6 +305,7 @@ def _describe_inputs(case: Case) -> list[dict[str, object]]:
             "source": volume.name,
             "size": list(volume.geometry.size_ijk),
             "spacing": [round(float(s), 4) for s in volume.geometry.spacing],
+            "sha256": volume.sha256(),
         }
         for role, volume in case.images.items()
     ]

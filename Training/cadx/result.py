@@ -71,6 +71,9 @@ class Result:
         else:
             shares = ", ".join(f"{name} {p:.0%}" for name, p in self.probabilities.items())
             lines.append(f"Grade: {self.label} ({shares})")
+        if self.registration:
+            moved = self.registration
+            lines.append(f"T2 was moved by {moved['translation_mm']} mm and {moved['rotation_degrees']} degrees.")
         lines += [f"Warning: {notice.text}" for notice in self.warnings]
         lines.append(self.disclaimer)
         return "\n".join(lines)

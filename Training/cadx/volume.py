@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,13 @@ class Volume:
         voxels = np.transpose(self.voxels, [2 - order[a] for a in (2, 1, 0)])
         voxels = np.flip(voxels, tuple(2 - a for a in range(3) if signs[a] < 0))
         return replace(self, voxels=np.ascontiguousarray(voxels), geometry=self.geometry.reordered(order, signs))
+
+    def sha256(self) -> str:
+        """Hash of the voxels (as float32) and the geometry (to 0.001 mm); the same for every storage of one volume."""
+        canonical = self.canonical()
+        digest = hashlib.sha256(np.ascontiguousarray(canonical.voxels, dtype=np.float32).tobytes())
+        digest.update((np.round(canonical.geometry.ijk_to_ras, 3) + 0.0).tobytes())
+        return digest.hexdigest()
 
     def to_sitk(self) -> sitk.Image:
         """As a SimpleITK image (LPS)."""

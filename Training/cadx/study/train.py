@@ -56,6 +56,7 @@ def run_training(run: TrainingRun, say: Callable[[str], None]) -> tuple[Bundle, 
     classes = run.task.classes
     where = device.choose(run.device)
     cases = cohort.read_cohort(run.data, classes)
+    test = cohort.read_cohort(run.test, classes) if run.test else []
     training, validation = cohort.split_patients(cases, run.recipe.validation_share, run.recipe.seed)
     say(f"{len(cases)} cases: {len(training)} for training, {len(validation)} for choosing the epoch, by patient.")
     cells = _prepare(run, run.data, cases, say)
@@ -76,7 +77,9 @@ def run_training(run: TrainingRun, say: Callable[[str], None]) -> tuple[Bundle, 
     model.load_state_dict({n: v.half().to(v.dtype) if v.is_floating_point() else v for n, v in trained.state.items()})
     figures = {"Validation (chose the epoch)": _evaluate(model, held, k, where, classes)}
     if run.test:
-        figures["Test (unseen)"] = _test(run, run.test, model, k, where, say)
+        test_cells = _prepare(run, run.test, test, say)
+        unseen = _tensor(test_cells, test, list(range(len(test))), classes)
+        figures["Test (unseen)"] = _evaluate(model, unseen, k, where, classes)
     record = _record(run, cases, cells, training, validation, trained, where)
     bundle = _bundle(run, spec, model, record, figures)
     return bundle, figures
@@ -121,15 +124,6 @@ def _evaluate(
     model: Any, cases: trainer.CellTensor, k: int, where: device.Device, classes: tuple[str, ...]
 ) -> dict[str, Any]:
     return classification_metrics(cases.labels.numpy(), trainer.predict(model, cases, k, where), classes)
-
-
-def _test(
-    run: TrainingRun, folder: Path, model: Any, k: int, where: device.Device, say: Callable[[str], None]
-) -> dict[str, Any]:
-    cases = cohort.read_cohort(folder, run.task.classes)
-    cells = _prepare(run, folder, cases, say)
-    tensor = _tensor(cells, cases, list(range(len(cases))), run.task.classes)
-    return _evaluate(model, tensor, k, where, run.task.classes)
 
 
 def _record(
