@@ -98,6 +98,27 @@ def test_what_is_no_bundle_is_refused(tmp_path):
         Bundle.load(tmp_path)
 
 
+def test_a_bundle_cannot_make_timm_read_a_file(copy):
+    document = json.loads((copy / SETTINGS).read_text())
+    document["model"]["options"]["checkpoint_path"] = "/somewhere/weights.pth"
+    (copy / SETTINGS).write_text(json.dumps(document))
+    seal(copy)
+    with pytest.raises(BundleError, match="checkpoint_path"):
+        Bundle.load(copy)
+
+
+def test_a_folder_with_other_things_in_it_is_not_replaced(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    from cadx.errors import InputError
+
+    with pytest.raises(InputError, match="not empty"):
+        make_bundle(tmp_path / "mine")
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+    make_bundle(tmp_path / "bundle")
+    assert make_bundle(tmp_path / "bundle").settings.name == "random"
+
+
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("cadx.models.write_bundle._metadata", lambda *a: (_ for _ in ()).throw(OSError(28, "No space")))
     from cadx.errors import InputError

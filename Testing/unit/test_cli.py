@@ -146,6 +146,29 @@ def test_batch_records_bad_cases_and_goes_on(table, bundle, tmp_path, capsys):
     assert (out / "good" / "result.json").stat().st_mtime_ns != made
 
 
+def test_resume_does_not_keep_what_no_longer_holds(table, bundle, tmp_path, case):
+    out = tmp_path / "out"
+    command = ["batch", "--cases", str(table), "--bundle", str(bundle.folder), "--out", str(out), "--device", "cpu"]
+    assert main(command) == 4
+    first = json.loads((out / "good" / "result.json").read_text())
+    center = ",".join(f"{v:.2f}" for v in case.roi.center_ras + [4, 0, 0])
+    original = table.read_text()
+    try:
+        table.write_text(original.replace("roi.mrk.json\nmissing", f'"{center},60,50,56"\nmissing'))
+        assert table.read_text() != original
+        assert main([*command, "--resume"]) == 4
+        second = json.loads((out / "good" / "result.json").read_text())
+        assert second["roi"] != first["roi"]
+        table.write_text(original.replace("roi.mrk.json\nmissing", "gone.mrk.json\nmissing"))
+        assert main([*command, "--resume"]) == 4
+        assert not (out / "good").exists()
+        summary = (out / "summary.csv").read_text()
+        assert "gone.mrk.json" in summary
+        assert str(table.parent) not in summary
+    finally:
+        table.write_text(original)
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [

@@ -75,6 +75,32 @@ def test_a_gap_is_refused(study):
         read_volume(str(study / "a"))
 
 
+def test_a_sheared_stack_is_refused(tmp_path, t1_geometry):
+    import pydicom
+
+    folder = write_dicom(tmp_path / "s", pattern_volume(t1_geometry, "t1"), uid="1.2.5", description="t1", tr=4, te=2)
+    for number, file in enumerate(sorted(folder.iterdir())):
+        ds = pydicom.dcmread(file)
+        ds.ImagePositionPatient = [ds.ImagePositionPatient[0] + 2.0 * number, *ds.ImagePositionPatient[1:]]
+        ds.save_as(file)
+    with pytest.raises(InputError, match=r"sheared|missing"):
+        read_volume(str(folder))
+
+
+def test_each_slice_has_its_own_rescale(tmp_path, t1_geometry):
+    import pydicom
+
+    volume = pattern_volume(t1_geometry, "t1").with_voxels(np.full(t1_geometry.size_ijk[::-1], 400.0))
+    folder = write_dicom(tmp_path / "s", volume, uid="1.2.6", description="t1", tr=4, te=2)
+    for number, file in enumerate(sorted(folder.iterdir())):
+        ds = pydicom.dcmread(file)
+        ds.RescaleIntercept, ds.RescaleSlope = "0", "1" if number == 0 else "0.001"
+        ds.save_as(file)
+    planes = read_volume(str(folder)).canonical().voxels
+    assert planes.dtype == np.float32
+    np.testing.assert_allclose([planes[0].mean(), planes[5].mean()], [400, 0.4], rtol=1e-4)
+
+
 def test_different_patients_are_refused(study, t2_geometry, case):
     from cadx.case import Case
 

@@ -177,6 +177,28 @@ def test_a_roi_outside_or_barely_inside_is_refused(case):
         plain().run(partly)
 
 
+def test_a_channel_that_misses_slices_says_so_or_is_refused(case):
+    """T2 cut off above: its upper cells are black."""
+    t2 = case.images["T2"].canonical()
+
+    def cut(upper: int):
+        size = (*t2.geometry.size_ijk[:2], upper)
+        return replace(t2, voxels=t2.voxels[:upper], geometry=Geometry(size, t2.geometry.ijk_to_ras))
+
+    prepared = plain().run(replace(case, images={**case.images, "T2": cut(13)}))
+    (notice,) = prepared.notices
+    assert notice.code == "not-covered"
+    assert "T2 does not reach all of" in notice.text
+    with pytest.raises(InputError, match="T2 covers only"):
+        plain().run(replace(case, images={**case.images, "T2": cut(6)}))
+
+
+def test_registration_repeats_itself(case):
+    runs = [plain().run(case, register_t2=True) for _ in range(2)]
+    assert runs[0].motion.translation_mm == pytest.approx(runs[1].motion.translation_mm, abs=1e-9)
+    np.testing.assert_allclose(runs[0].cells, runs[1].cells, atol=1e-6)
+
+
 def test_constant_and_broken_images_are_refused(case):
     t1 = case.images["T1"]
     for voxels, word in [
@@ -233,7 +255,14 @@ def test_presets_say_what_the_studies_say():
 
 
 @pytest.mark.parametrize(
-    "change", [{"colour": 1}, {"grid": {"slices": 8}}, {"bias": {"levels": 0}}, {"scale": {"method": "eval"}}]
+    "change",
+    [
+        {"colour": 1},
+        {"grid": {"slices": 8}},
+        {"grid": {"sampling": "area"}},
+        {"bias": {"levels": 0}},
+        {"scale": {"method": "eval"}},
+    ],
 )
 def test_unknown_settings_are_refused(change):
     with pytest.raises(InputError, match=r"spec\.json"):

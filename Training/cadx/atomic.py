@@ -12,8 +12,24 @@ from pathlib import Path
 from cadx.errors import InputError
 
 
+def require_replaceable(target: Path, marker: str = "") -> None:
+    """Refuse a folder that holds anything but what an earlier run of the same kind left.
+
+    Raises
+    ------
+    InputError
+        If ``target`` is a file, or a folder with content and without ``marker``.
+    """
+    try:
+        occupied = target.exists() and (not target.is_dir() or any(target.iterdir()))
+    except OSError as error:
+        raise InputError(f"The folder {target.name} cannot be read ({error.strerror}); choose another.") from error
+    if occupied and not (marker and (target / marker).is_file()):
+        raise InputError(f"The output {target.name} exists and is not empty; give a new or an empty folder.")
+
+
 @contextmanager
-def staged_folder(target: Path, replaces: Iterable[str] | None = None) -> Iterator[Path]:
+def staged_folder(target: Path, replaces: Iterable[str] | None = None, marker: str = "") -> Iterator[Path]:
     """A new folder beside ``target``; its files move into ``target`` when the block ends well.
 
     Parameters
@@ -22,13 +38,18 @@ def staged_folder(target: Path, replaces: Iterable[str] | None = None) -> Iterat
         Folder to fill. Made when missing, with its parents.
     replaces
         Names that an earlier run may have left in ``target`` and that this run replaces, written now or
-        not. None: the whole folder is replaced.
+        not; the first of them is moved in last, so that it vouches for the rest. None: the whole folder is
+        replaced, see :func:`require_replaceable`.
+    marker
+        Name of a file by which a folder that may be replaced as a whole is known.
 
     Raises
     ------
     InputError
         If the place cannot be written.
     """
+    if replaces is None:
+        require_replaceable(target, marker)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_dir():
@@ -79,8 +100,9 @@ def _move_in(stage: Path, target: Path, replaces: Iterable[str] | None) -> None:
         shutil.rmtree(old, ignore_errors=True)
         return
     target.mkdir(exist_ok=True)
-    written = {path.name for path in stage.iterdir()}
-    for name in sorted(written):
-        os.replace(stage / name, target / name)
-    for name in set(replaces) - written:
+    names = list(replaces)
+    for name in names:
         (target / name).unlink(missing_ok=True)
+    written = [path.name for path in stage.iterdir()]
+    for name in sorted(written, key=lambda name: name == names[0]):
+        os.replace(stage / name, target / name)

@@ -99,12 +99,13 @@ def run_batch(
 ) -> int:
     """Grade every row; write ``summary.csv`` after each. Returns the number of cases that failed.
 
-    With ``resume`` a case whose ``result.json`` was made by the same bundle with the same options is kept.
+    With ``resume`` a case is kept whose ``result.json`` was made from the same images, ROI, bundle and options. A case
+    that fails keeps no files of an earlier run.
     """
     records: list[dict[str, str]] = []
     for number, row in enumerate(rows, start=1):
         case_folder = folder / row.case
-        record = _kept(case_folder, row, classifier, options) if resume else None
+        record = _kept(case_folder, row, classifier, options, margin_mm) if resume else None
         if record is None:
             record = _run_case(row, classifier, case_folder, options, margin_mm, command, note)
         records.append(record)
@@ -146,9 +147,11 @@ def _run_case(
     except CancelledError:
         raise
     except CadxError as error:
+        output.remove(folder)
         return _failure(row.case, str(error))
     except Exception as error:
         log.exception("%s", row.case)
+        output.remove(folder)
         return _failure(row.case, f"An unexpected {type(error).__name__} stopped this case; run it alone with --debug.")
 
 
@@ -170,13 +173,14 @@ def _record(case: str, document: Mapping[str, object]) -> dict[str, str]:
     return record
 
 
-def _kept(folder: Path, row: Row, classifier: Classifier, options: Options) -> dict[str, str] | None:
-    """The record of an earlier run of the same bundle, or None."""
+def _kept(folder: Path, row: Row, classifier: Classifier, options: Options, margin_mm: float) -> dict[str, str] | None:
+    """The record of an earlier run on the same images, ROI, bundle and options; None where it must be done again."""
     try:
         document = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        same = document["bundle"]["sha256"] == classifier.bundle.sha256 and document["options"] == options.to_json()
+        case = read_case(row, lambda text: None, margin_mm)
+        same = document["request_sha256"] == classifier.request_sha256(case, options)
         return _record(row.case, document) if same else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, CadxError):
         return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 import time
 from dataclasses import asdict, dataclass, replace
@@ -97,13 +99,14 @@ class Classifier:
         self.bundle = bundle
         self.preparation = Preparation(bundle.preparation)
         self.device = device.choose(requested_device)
-        self._asked = requested_device
+        self._asked_precision = requested_precision
+        self._fell_back = ""
         try:
-            self._load(requested_precision)
+            self._load()
         except RuntimeError as error:
             if not device.is_out_of_memory(error):
                 raise
-            self._fall_back(requested_precision)
+            self._fall_back()
 
     def classify(
         self,
@@ -157,6 +160,16 @@ class Classifier:
         result = self._result(case, prepared, options, readings, probabilities, explained, command)
         return Reading(result, prepared, shown, attention)
 
+    def request_sha256(self, case: Case, options: Options) -> str:
+        """Hash of all that a result follows from: bundle, images, ROI and options."""
+        request = {
+            "bundle": self.bundle.sha256,
+            "images": {role: volume.sha256() for role, volume in case.images.items()},
+            "roi": np.round(case.roi.corners_ras(), 3).tolist(),
+            "options": options.to_json(),
+        }
+        return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+
     def refusal(self, case: Case, error: RefusedError, options: Options, command: tuple[str, ...] = ()) -> Result:
         """The result of a case that must not be graded, with the reason."""
         return Result(
@@ -168,30 +181,31 @@ class Classifier:
             inputs=_describe_inputs(case),
             roi=_describe_roi(case.roi),
             slices={"first": None, "count": 0, "positions_mm": []},
-            warnings=[*case.notices(), *self._standing_notices()],
+            warnings=[*self._standing_notices(), *case.notices()],
             device={"kind": self.device.kind, "name": self.device.name, "reason": self.device.reason},
             precision=self.precision,
             timings_s={},
             versions=versions(),
+            request_sha256=self.request_sha256(case, options),
             command=command,
             options=options.to_json(),
             reason=str(error),
         )
 
-    def _load(self, precision: str) -> None:
+    def _load(self) -> None:
         import torch
 
         self._model = self.bundle.build_model().to(self.device.torch)
         spec = self.bundle.settings.model
         generator = torch.Generator().manual_seed(0)
         example = torch.rand(1, spec.channels, spec.image_pixels, spec.image_pixels, generator=generator)
-        self.precision = device.choose_precision(self._model, example.to(self.device.torch), precision)
+        self.precision = device.choose_precision(self._model, example.to(self.device.torch), self._asked_precision)
 
-    def _fall_back(self, precision: str = "auto") -> None:
+    def _fall_back(self) -> None:
         """Continue on the CPU, in plain sight."""
-        reason = f"{self.device.kind} ran out of memory"
-        self.device = device.Device("cpu", device.describe("cpu"), reason)
-        self._load(precision)
+        self._fell_back = f"{self.device.kind} ran out of memory"
+        self.device = device.Device("cpu", device.describe("cpu"), self._fell_back)
+        self._load()
 
     def _read_window(self, prepared: Prepared, window: Window, explained: bool) -> WindowReading:
         grid = prepared.grid(window)
@@ -215,12 +229,16 @@ class Classifier:
                 return _probabilities(self._model(x)), None
             with AttentionRecorder(self._model) as recorder:
                 logits = self._model(x)
-            row = recorder.rollout()[0].float().cpu().numpy()
+        row = recorder.rollout()[0].cpu().numpy()
         side = round(row.size**0.5)
         return _probabilities(logits), (row / row.mean()).reshape(side, side)
 
     def _standing_notices(self) -> list[Notice]:
-        return [DEMO_MODEL] if self.bundle.settings.demo else []
+        """What holds for every case of this classifier; the demonstration comes first, so that nothing cuts it."""
+        notices = [DEMO_MODEL] if self.bundle.settings.demo else []
+        if self._fell_back:
+            notices.append(Notice("device-fallback", f"Ran on the CPU: {self._fell_back}."))
+        return notices
 
     def _result(
         self,
@@ -235,7 +253,12 @@ class Classifier:
         classes = self.bundle.settings.classes
         seen = sorted({index for r in readings for index in r.window.indices})
         positions = prepared.positions_mm
-        notices = [*case.notices(), *prepared.notices, *_unseen(len(seen), prepared), *self._standing_notices()]
+        notices = [
+            *self._standing_notices(),
+            *case.notices(),
+            *prepared.notices,
+            *_unseen(len(seen), prepared),
+        ]
         return Result(
             status="ok",
             task=self.bundle.settings.task,
@@ -255,6 +278,7 @@ class Classifier:
             precision=self.precision,
             timings_s={},
             versions=versions(),
+            request_sha256=self.request_sha256(case, options),
             command=command,
             options=options.to_json(),
             windows=[_describe_window(r, positions, classes) for r in readings] if options.windows == "all" else [],

@@ -40,6 +40,7 @@ INSTALL = {
     "slicer": "slicer-core",
 }
 BATCH_FAILURES = 4
+_given: list[str] = []
 
 
 class DeviceName(StrEnum):
@@ -92,6 +93,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code and prints errors as one sentence."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _given[:] = arguments
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         code = app(arguments, standalone_mode=False)
@@ -111,6 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError:
+        return _complain("Memory ran out; use a smaller volume or close other programs.", InputError.exit_code)
     except typer.TyperException as error:
         return _complain(f"{error.format_message().rstrip('.')}; see cadx --help.", InputError.exit_code)
 
@@ -358,7 +362,7 @@ def _options(start: int | None, windows: WindowsName, explain: bool, register: b
 
 def _command() -> tuple[str, ...]:
     """The command as run, with folders left out: they may hold names of patients."""
-    return ("cadx", *(_base_name(argument) for argument in sys.argv[1:]))
+    return ("cadx", *(_base_name(argument) for argument in _given))
 
 
 def _base_name(argument: str) -> str:

@@ -86,7 +86,8 @@ def describe(kind: str) -> str:
 
     torch = _torch()
     if kind == "cuda":
-        return str(torch.cuda.get_device_name())
+        free, total = torch.cuda.mem_get_info()
+        return f"{torch.cuda.get_device_name()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
     return f"{platform.machine()} {kind}, {torch.get_num_threads()} threads"
 
 

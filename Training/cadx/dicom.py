@@ -24,6 +24,7 @@ REPETITION_TIME = "0018|0080"
 ECHO_TIME = "0018|0081"
 POSITION = "0020|0032"
 ORIENTATION = "0020|0037"
+MAX_DRIFT_MM = 0.1
 FRAME_OF_REFERENCE = "0020|0052"
 _T1_WORDS = re.compile(r"(^|[^a-z0-9])(t1w?|vibe|lava|thrive|flash|spgr|mprage|dixon|twist|fspgr)(?![a-z0-9])")
 _T2_WORDS = re.compile(r"(^|[^a-z0-9])(t2w?|haste|ssfse|tse|frfse|ssh|propeller|mrcp)(?![a-z0-9])")
@@ -133,13 +134,15 @@ def read_series(series: Series) -> Volume:
     _require_even_stack(headers, name)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(series.files)
+    # the rescale slope may differ from slice to slice: never round to the first slice's type
+    reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
         image = reader.Execute()
     except RuntimeError as error:
         raise InputError(f"{name}: the DICOM series cannot be read as one volume; export it again.") from error
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise InputError(f"{name} is a colour series; give a scalar MR series.")
-    volume = Volume.from_sitk(sitk.Cast(image, sitk.sitkFloat32), name)
+    volume = Volume.from_sitk(image, name)
     return replace(
         volume,
         patient_id=_tag(headers[0], PATIENT_ID) or None,
@@ -186,9 +189,13 @@ def _require_even_stack(headers: list[sitk.ImageFileReader], name: str) -> None:
     try:
         cosines = [float(v) for v in _tag(headers[0], ORIENTATION).split("\\")]
         normal = np.cross(cosines[:3], cosines[3:])
-        levels = np.sort([np.dot([float(v) for v in _tag(h, POSITION).split("\\")], normal) for h in headers])
+        places = np.array([[float(v) for v in _tag(h, POSITION).split("\\")] for h in headers])
+        levels = np.sort(places @ normal)
+        sideways = places - np.outer(places @ normal, normal)
     except (ValueError, IndexError) as error:
         raise InputError(f"{name}: slices carry no position in the patient; export the series again.") from error
+    if np.ptp(sideways, axis=0).max() > MAX_DRIFT_MM:
+        raise InputError(f"{name}: the slices are shifted against each other (a sheared stack); resample it first.")
     steps = np.diff(levels)
     usual = float(np.median(steps))
     if usual < 1e-3 or np.abs(steps - usual).max() > max(0.05 * usual, 0.01):

@@ -10,6 +10,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from cadx import __version__
+from cadx.errors import CadxError, MissingDependencyError
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,28 @@ def _machine() -> list[str]:
         return [*lines, "Device: not probed, torch is missing"]
     from cadx import device
 
-    for kind in ("cuda", "mps", "cpu"):
-        failure = device.probe(kind)
-        lines.append(f"Device {kind}: {failure or 'works (one real kernel ran), ' + device.describe(kind)}")
-    chosen = device.choose()
-    return [*lines, f"Chosen by --device auto: {chosen.kind} ({chosen.reason})"]
+    try:
+        for kind in ("cuda", "mps", "cpu"):
+            failure = device.probe(kind)
+            lines.append(f"Device {kind}: {failure or 'works (one real kernel ran), ' + device.describe(kind)}")
+        chosen = device.choose()
+    except (CadxError, OSError, ImportError) as error:
+        again = f"{Path(sys.executable).name} -m pip install --force-reinstall torch torchvision"
+        return [*lines, f"Device: torch is installed but does not load ({error}); repair it with: {again}"]
+    return [*lines, f"Chosen by --device auto: {chosen.kind} ({chosen.reason})", *_drawing()]
+
+
+def _drawing() -> list[str]:
+    if util.find_spec("slicer") is None:
+        return []
+    from cadx.slicer.runtime import require_drawing, slicer_module
+
+    try:
+        slicer_module()
+        require_drawing()
+    except MissingDependencyError as error:
+        return [f"Pictures: {error}"]
+    return ["Pictures: overview.png can be drawn"]
 
 
 def _version(package: str) -> str:

@@ -34,7 +34,7 @@ def read_volume(text: str, role: str = "", note: Note | None = None) -> Volume:
         If nothing there can be read as one three-dimensional scalar volume.
     """
     path, number = _split_series(text)
-    if not path.exists():
+    if not text or not _exists(path):
         raise InputError(f"There is no file or folder {path.name}; check the path.")
     if path.is_dir():
         return dicom.read_series(dicom.choose_series(path, role, number, note))
@@ -67,7 +67,10 @@ def write_volume(path: Path, volume: Volume) -> None:
     """Write one volume; the name decides the format. The directory must exist."""
     import SimpleITK as sitk
 
-    sitk.WriteImage(volume.to_sitk(), str(path), useCompression=True)
+    try:
+        sitk.WriteImage(volume.to_sitk(), str(path), useCompression=True)
+    except RuntimeError as error:
+        raise InputError(f"{path.name} cannot be written; check free space and permissions.") from error
 
 
 def _exists(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable
@@ -49,6 +50,14 @@ def write_refusal(folder: Path, result: Result) -> None:
     """Write ``result.json`` of a refused case and remove what an earlier run left."""
     with staged_folder(folder, replaces=NAMES) as stage:
         _write_json(stage / "result.json", result)
+
+
+def remove(folder: Path) -> None:
+    """Remove what an earlier run left of a case that now fails; the folder too if nothing else is in it."""
+    for name in NAMES:
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _write_json(path: Path, result: Result) -> None:

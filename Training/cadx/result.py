@@ -28,6 +28,8 @@ class Result:
     slices
         ``first`` (counted from the ROI's most inferior slice, 0), ``count`` and ``positions_mm`` (along
         the slices' superior direction).
+    request_sha256
+        Hash of all that the result follows from: bundle, images, ROI and options.
     windows
         With every window classified: its first slice, positions and probabilities.
     """
@@ -45,6 +47,7 @@ class Result:
     precision: str
     timings_s: Mapping[str, float]
     versions: Mapping[str, str]
+    request_sha256: str = ""
     command: Sequence[str] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     windows: Sequence[Mapping[str, Any]] = ()

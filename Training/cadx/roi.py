@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -73,8 +73,8 @@ class Roi:
             numbers = []
         if len(numbers) != 6:
             raise InputError(
-                f"The ROI '{text[:60]}' is neither a file nor six comma-separated numbers; give centre and size "
-                "in mm, RAS, such as -12.5,30,10,80,60,70."
+                f"The ROI '{PurePath(text).name[:60]}' is neither a file nor six comma-separated numbers; give "
+                "centre and size in mm, RAS, such as -12.5,30,10,80,60,70."
             )
         return cls(np.array(numbers[:3]), np.array(numbers[3:]), source="numbers")
 

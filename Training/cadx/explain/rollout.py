@@ -47,10 +47,12 @@ def rollout(model: nn.Module, x: Tensor, *, residual: bool = True) -> Tensor:
 
 def supports_rollout(model: nn.Module) -> bool:
     """Whether the model is a timm vision transformer with a class token and plain attention."""
+    from timm.layers import Attention
+
     blocks = getattr(model, "blocks", None)
-    if blocks is None or getattr(model, "cls_token", None) is None:
+    if blocks is None or getattr(model, "cls_token", None) is None or getattr(model, "rope", None) is not None:
         return False
-    return all(hasattr(getattr(block, "attn", None), "qkv") for block in blocks)
+    return all(type(getattr(block, "attn", None)) is Attention for block in blocks)
 
 
 class AttentionRecorder:
@@ -87,7 +89,8 @@ class AttentionRecorder:
 
         if len(self._qkv) != len(self._model.blocks):
             raise RuntimeError("rollout needs a forward pass while the recorder is entered")
-        with torch.inference_mode():
+        device = next(iter(self._qkv.values())).device.type
+        with torch.inference_mode(), torch.autocast(device, enabled=False):
             row = None
             for index in range(len(self._model.blocks) - 1, -1, -1):
                 attention = self._mean_attention(index)

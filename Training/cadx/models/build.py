@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cadx.errors import InputError, MissingDependencyError
 from cadx.prepare.spec import Strict
 
 if TYPE_CHECKING:
     from torch import nn
+
+OPTIONS = frozenset(
+    ("attn_drop_rate", "class_token", "depth", "drop_path_rate", "drop_rate", "embed_dim", "global_pool", "init_values")
+    + ("mlp_ratio", "num_heads", "patch_size", "pos_drop_rate", "proj_drop_rate", "qk_norm", "reg_tokens")
+)
 
 
 class ModelSpec(Strict):
@@ -26,13 +31,22 @@ class ModelSpec(Strict):
     image_pixels: int = Field(ge=16, le=4096)
     options: dict[str, int | float | bool | str] = Field(default_factory=dict)
 
+    @field_validator("options")
+    @classmethod
+    def _only_shape(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """A bundle may shape its network, but not make timm read or download a file."""
+        strange = sorted(set(options) - OPTIONS)
+        if strange:
+            raise ValueError(f"the model option '{strange[0]}' is not one of {', '.join(sorted(OPTIONS))}")
+        return options
+
     def timm_arguments(self) -> dict[str, Any]:
         """Keyword arguments of ``timm.create_model``."""
         arguments: dict[str, Any] = {
+            **self.options,
             "model_name": self.architecture,
             "in_chans": self.channels,
             "num_classes": self.classes,
-            **self.options,
         }
         if "vit" in self.architecture:
             arguments["img_size"] = self.image_pixels

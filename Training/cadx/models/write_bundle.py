@@ -50,7 +50,7 @@ def write_bundle(
     import torch
     from safetensors.torch import save_file
 
-    with staged_folder(folder) as stage:
+    with staged_folder(folder, marker=layout.MANIFEST) as stage:
         for part in ("configs", "models", "docs"):
             (stage / part).mkdir()
         weights = {k: (v.half() if v.is_floating_point() else v).contiguous().cpu() for k, v in state.items()}
@@ -114,7 +114,7 @@ def _metadata(settings: BundleSettings, text: BundleText, torch_version: str) ->
             },
             "outputs": {
                 "pred": {
-                    "type": "probabilities",
+                    "type": "logits",
                     "format": "classes",
                     "num_channels": len(settings.classes),
                     "spatial_shape": [],

@@ -12,7 +12,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from cadx import __version__
-from cadx.atomic import staged_folder
+from cadx.atomic import require_replaceable, staged_folder
 from cadx.dataset import MARKER, synthetic_marker
 from cadx.errors import InputError
 from cadx.phantom.patient import make_patient
@@ -77,16 +77,7 @@ def _check(out: Path, patients: int, seed: int, workers: int) -> None:
         raise InputError(f"The phantom's seed is {seed}; give 0 or more.")
     if workers < 1:
         raise InputError(f"{workers} worker processes cannot make phantoms; give 1 or more.")
-    try:
-        occupied = out.exists() and (not out.is_dir() or any(out.iterdir()))
-    except OSError as error:
-        raise _unwritable(out) from error
-    if occupied:
-        raise InputError(f"The output '{out.name}' exists and is not an empty folder; give a new or an empty one.")
-
-
-def _unwritable(out: Path) -> InputError:
-    return InputError(f"The folder '{out.name}' cannot be written; check its permissions and free space.")
+    require_replaceable(out)
 
 
 def _rows(folder: Path, patients: int, seed: int, workers: int) -> Iterator[dict[str, object]]:

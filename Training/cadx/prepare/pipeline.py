@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -23,6 +24,7 @@ from cadx.volume import Volume
 
 Progress = Callable[[str, float], None]
 MIN_COVERAGE = 0.5
+MIN_SLICE_COVERAGE = 0.9
 MAX_SILENT_GROWTH = 1.25
 
 
@@ -99,13 +101,13 @@ class Prepared:
             If the window does not lie within the ROI's slices.
         """
         k, n = self.spec.slices, self.slices
-        if n < k:
+        if n < k and first in (None, 0):
             return Window(tuple(min(i, n - 1) for i in range(k)))
         start = n // 2 - k // 2 if first is None else first
         if not 0 <= start <= n - k:
             raise InputError(
                 f"The window cannot start at slice {start}: the ROI holds {n} slices, so the start lies "
-                f"between 0 and {n - k}."
+                f"between 0 and {max(0, n - k)}."
             )
         return Window(tuple(range(start, start + k)))
 
@@ -202,12 +204,14 @@ class Preparation:
         box, geometry = layout.box, layout.geometry
         valid = grid.inside_roi(box, geometry)
         cells = []
+        notices = list(layout.notices)
         for channel, volume in corrected.items():
             moving = motion.transform if motion and channel != self.spec.channels[0] else None
             if layout.area:
                 raw = _area_cells(volume, reference, box, layout.slices, self.spec.grid, moving)
             else:
                 raw = sample.sample(volume, geometry, moving)
+            notices += _reach(channel, np.isfinite(raw)[:, valid])
             cells.append(self._scaled(raw, valid, volume))
         return Prepared(
             np.stack(cells),
@@ -216,7 +220,7 @@ class Preparation:
             onto,
             self.spec.grid,
             layout.positions_mm,
-            layout.notices,
+            tuple(notices),
             pad,
             motion,
         )
@@ -293,7 +297,20 @@ def _check_coverage(box: Roi, geometries: Mapping[str, Geometry]) -> None:
         if covered == 0:
             raise InputError(f"The ROI lies outside {channel}; place it inside the image (mm, RAS).")
         if covered < MIN_COVERAGE:
-            raise InputError(f"{channel} covers only {covered:.0%} of the ROI; move the ROI or choose another volume.")
+            raise InputError(f"{channel} covers only {covered:.0%} of the ROI; move the ROI or give another volume.")
+
+
+def _reach(channel: str, reached: NDArray[np.bool_]) -> list[Notice]:
+    """Warn where a channel leaves slices (slices, pixels) mostly empty; refuse where it misses half of the ROI."""
+    if reached.mean() < MIN_COVERAGE:
+        raise InputError(
+            f"{channel} covers only {reached.mean():.0%} of the ROI; move the ROI or choose another volume."
+        )
+    empty = int((reached.mean(axis=1) < MIN_SLICE_COVERAGE).sum())
+    if not empty:
+        return []
+    text = f"{channel} does not reach all of {empty} of {len(reached)} slices of the ROI; what is missing is black."
+    return [Notice("not-covered", text)]
 
 
 def _enough(slices: NDArray[np.intp], frame: SliceFrame, k: int, pad: bool) -> list[Notice]:
@@ -302,13 +319,20 @@ def _enough(slices: NDArray[np.intp], frame: SliceFrame, k: int, pad: bool) -> l
     if n >= k:
         return []
     if n == 0:
-        raise RefusedError("The ROI holds no slice of T1; enlarge it along the slices.")
+        raise RefusedError(
+            f"The ROI holds no slice of T1 and the grid needs {k}; enlarge it by {_more(k, frame)} mm along the slices."
+        )
     if not pad:
         raise RefusedError(
-            f"The ROI holds {n} slices of T1 and the grid needs {k}; enlarge it by {(k - n) * frame.spacing_mm:.0f} mm "
+            f"The ROI holds {n} slices of T1 and the grid needs {k}; enlarge it by {_more(k - n, frame)} mm "
             "along the slices, or allow padding (--pad)."
         )
     return [Notice("padded", f"The ROI holds {n} slices and the grid needs {k}; the last one was repeated.")]
+
+
+def _more(slices: int, frame: SliceFrame) -> int:
+    """Whole millimetres that surely hold so many more slices."""
+    return math.ceil(slices * frame.spacing_mm - 1e-6)
 
 
 def _snapped(box: Roi, geometry: Geometry) -> Roi:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cadx.errors import InputError
 from cadx.geometry import Array
 from cadx.volume import Volume
 
@@ -22,20 +23,17 @@ class RigidMotion:
     translation_mm: float
     rotation_degrees: float
 
-    @classmethod
-    def identity(cls) -> RigidMotion:
-        """No motion."""
-        import SimpleITK as sitk
 
-        return cls(sitk.Transform(3, sitk.sitkIdentity), 0.0, 0.0)
+def register_rigid(fixed: Volume, moving: Volume, center_ras: Array, seed: int = 1) -> RigidMotion:
+    """Register ``moving`` to ``fixed``; the movement is reported at ``center_ras`` (the ROI's centre, mm).
 
-    def describe(self) -> str:
-        """For the report: how far the moving image went."""
-        return f"moved by {self.translation_mm:.1f} mm and {self.rotation_degrees:.1f} degrees"
+    ``seed`` must not be 0: SimpleITK takes that for the clock.
 
-
-def register_rigid(fixed: Volume, moving: Volume, center_ras: Array, seed: int = 0) -> RigidMotion:
-    """Register ``moving`` to ``fixed``; the movement is reported at ``center_ras`` (the ROI's centre, mm)."""
+    Raises
+    ------
+    InputError
+        If the images do not overlap enough to be registered.
+    """
     import SimpleITK as sitk
 
     from cadx.geometry import ras_to_lps
@@ -56,7 +54,10 @@ def register_rigid(fixed: Volume, moving: Volume, center_ras: Array, seed: int =
     method.SetSmoothingSigmasPerLevel([4.0, 2.0, 0.0])
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     method.SetInitialTransform(start, inPlace=False)
-    found = method.Execute(_float_image(fixed), _float_image(moving))
+    try:
+        found = method.Execute(_float_image(fixed), _float_image(moving))
+    except RuntimeError as error:
+        raise InputError(f"{moving.name} could not be registered to {fixed.name}; try without --register.") from error
     moved = np.asarray(found.TransformPoint(center.tolist())) - center
     return RigidMotion(found, float(np.linalg.norm(moved)), _rotation_degrees(found, center))
 

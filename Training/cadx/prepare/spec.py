@@ -75,6 +75,12 @@ class GridSpec(Strict):
     in_plane_pixels: Annotated[int, Field(ge=16, le=2048)] | None = None
     orientation: Literal["radiological", "authors"] = "radiological"
 
+    @model_validator(mode="after")
+    def _area_is_stretched(self) -> GridSpec:
+        if self.sampling == "area" and self.fit != "stretch":
+            raise ValueError('sampling "area" averages the whole crop into the cell, so it needs fit "stretch"')
+        return self
+
     @property
     def side(self) -> int:
         """Cells along one edge of the grid."""

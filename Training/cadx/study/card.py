@@ -31,9 +31,9 @@ def card(task: Task, name: str, synthetic: bool, training: dict[str, Any], evalu
         parts += [f"### {part}", _figures(figures)]
     parts += [
         "## Licence",
-        "The weights were trained from scratch for this bundle and are under the Apache License 2.0."
-        if not training.get("starting_weights")
-        else f"Starting weights: {training['starting_weights']}; their licence applies.",
+        "The weights were trained from scratch on synthetic data and are under the Apache License 2.0."
+        if synthetic
+        else "The weights were trained from scratch; whoever trained them decides on their licence.",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadx import __version__, device
+from cadx.atomic import require_replaceable
 from cadx.classify import versions
 from cadx.dataset import is_synthetic
 from cadx.evaluate.metrics import classification_metrics
 from cadx.models.build import ModelSpec, build
-from cadx.models.bundle import Bundle, BundleSettings
+from cadx.models.bundle import MANIFEST, Bundle, BundleSettings
 from cadx.models.write_bundle import BundleText, write_bundle
 from cadx.prepare.spec import PreparationSpec
 from cadx.study import cohort, trainer
@@ -54,6 +55,7 @@ def run_training(run: TrainingRun, say: Callable[[str], None]) -> tuple[Bundle, 
         If the cohort, a case or a setting cannot be used.
     """
     classes = run.task.classes
+    require_replaceable(run.out, MANIFEST)
     where = device.choose(run.device)
     cases = cohort.read_cohort(run.data, classes)
     test = cohort.read_cohort(run.test, classes) if run.test else []
@@ -85,6 +87,11 @@ def run_training(run: TrainingRun, say: Callable[[str], None]) -> tuple[Bundle, 
     return bundle, figures
 
 
+def _folder(data: Path) -> Path:
+    """A cohort is given as its folder or as its table."""
+    return data if data.is_dir() else data.parent
+
+
 def _prepare(
     run: TrainingRun, folder: Path, cases: list[cohort.LabelledCase], say: Callable[[str], None]
 ) -> list[CellsOfCase]:
@@ -92,7 +99,7 @@ def _prepare(
         if done == total or done % max(1, total // 20) == 0:
             say(f"prepared {done} of {total}")
 
-    cache = run.cache or folder / ".cells"
+    cache = run.cache or _folder(folder) / ".cells"
     return prepare_all([c.row for c in cases], run.preparation, cache, workers=run.workers, progress=progress)
 
 
@@ -142,7 +149,7 @@ def _record(
         "cases": {"training": len(training), "validation": len(validation)},
         "patients": len({c.patient for c in cases}),
         "data_sha256": digest,
-        "synthetic": is_synthetic(run.data),
+        "synthetic": is_synthetic(_folder(run.data)),
         "recipe": run.recipe.model_dump(mode="json"),
         "best_epoch": trained.best_epoch,
         "epochs_run": len(trained.history),
@@ -169,6 +176,7 @@ def _bundle(
         intended_use=run.task.intended_use,
         card=card(run.task, run.name, synthetic, record, figures),
         evaluation=figures,
+        licence="Apache-2.0" if synthetic else "not stated",
     )
     return write_bundle(run.out, settings, run.preparation, model.state_dict(), text)
 
