@@ -206,7 +206,7 @@ def batch(
 @app.command()
 def demo(
     out: Out = Path("demo-output"),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Which phantom patient.")] = 20220531,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Which phantom patient.")] = 1003,
     bundle: BundlePath = None,
     device: DeviceOption = DeviceName.auto,
     debug: Debug = False,
