@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -85,7 +86,8 @@ def _rows(folder: Path, patients: int, seed: int, workers: int) -> Iterator[dict
     if workers == 1:
         yield from map(task, range(patients))
         return
-    with ProcessPoolExecutor(max_workers=workers) as pool:
+    # spawn: a fork of a process that holds threads (SimpleITK, torch) can hang
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(task, range(patients))
 
 
