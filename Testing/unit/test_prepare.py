@@ -168,6 +168,12 @@ def test_a_sagittal_t1_is_resliced_with_a_warning(case):
     assert np.abs(prepared.cells[0] - expected).max() < 0.03
 
 
+def test_a_roi_that_reaches_beyond_t1_says_so(case):
+    size = case.roi.size_mm * [1, 1, 2.2]
+    prepared = plain().run(replace(case, roi=Roi(case.roi.center_ras, size, case.roi.axes)))
+    assert "roi-beyond-image" in [n.code for n in prepared.notices]
+
+
 def test_a_roi_outside_or_barely_inside_is_refused(case):
     away = replace(case, roi=Roi(case.roi.center_ras + [500, 0, 0], case.roi.size_mm))
     with pytest.raises(InputError, match="outside T1"):

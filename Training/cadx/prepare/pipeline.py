@@ -237,7 +237,7 @@ class Preparation:
         """
         frame = SliceFrame.of(reference)
         box, notices = _on_frame(roi, frame)
-        _check_coverage(box, {"T1": reference})
+        notices += _check_coverage(box, {"T1": reference})
         slices = frame.slices_in(box)
         notices += frame.notices("T1") + _enough(slices, frame, self.spec.grid.slices, pad)
         area = self.spec.grid.sampling == "area" and frame.own
@@ -289,7 +289,9 @@ def _on_frame(roi: Roi, frame: SliceFrame) -> tuple[Roi, list[Notice]]:
     return box, [Notice("roi-bounding-box", text)]
 
 
-def _check_coverage(box: Roi, geometries: Mapping[str, Geometry]) -> None:
+def _check_coverage(box: Roi, geometries: Mapping[str, Geometry]) -> list[Notice]:
+    """Refuse a ROI that an image misses or mostly misses; warn where it reaches well beyond it."""
+    notices = []
     lattice = np.array(list(product((np.arange(16) + 0.5) / 16 - 0.5, repeat=3)))
     points = box.center_ras + (lattice * box.size_mm) @ box.axes.T
     for channel, geometry in geometries.items():
@@ -298,6 +300,10 @@ def _check_coverage(box: Roi, geometries: Mapping[str, Geometry]) -> None:
             raise InputError(f"The ROI lies outside {channel}; place it inside the image (mm, RAS).")
         if covered < MIN_COVERAGE:
             raise InputError(f"{channel} covers only {covered:.0%} of the ROI; move the ROI or give another volume.")
+        if covered < MIN_SLICE_COVERAGE:
+            text = f"The ROI reaches beyond {channel}, which covers {covered:.0%} of it; the rest was not seen."
+            notices.append(Notice("roi-beyond-image", text))
+    return notices
 
 
 def _reach(channel: str, reached: NDArray[np.bool_]) -> list[Notice]:
