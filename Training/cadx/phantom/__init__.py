@@ -11,9 +11,9 @@ them; it must not be tuned to a model afterwards:
 
 Every class has bright fluid in gallbladder, bile duct, stomach, duodenum and bowel near the pancreas, and some
 patients have simple cysts of kidney or liver, so that a bright blob alone decides nothing; ROI and intensity
-histogram carry no class. On nine ROI slices of 64 x 64 pixels a blind reader of 16 got 13 right before the smallest
-cysts were enlarged to these sizes: the cyst of 12 mm (six pixels, two slices) beside a fluid-filled duodenum is the
-hard low-risk case, the small nodule in a tail cyst the hard high-risk one.
+histogram carry no class. On nine ROI slices of 64 x 64 pixels one developer, no radiologist, got 13 of 16 right
+blind, before the smallest cysts were enlarged to these sizes: the cyst of 12 mm (six pixels, two slices) beside a
+fluid-filled duodenum is the hard low-risk case, the small nodule in a tail cyst the hard high-risk one.
 """
 
 from cadx.phantom.cohort import write_cohort
