@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cadx import dicom
 from cadx.errors import InputError
-from cadx.files import read_volume
+from cadx.io import dicom
+from cadx.io.files import read_volume
 
 from support import pattern_volume, write, write_dicom
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cadx.errors import InputError
-from cadx.files import read_roi
 from cadx.geometry import Geometry
+from cadx.io.files import read_roi
 from cadx.roi import Roi
 from cadx.volume import Volume
 

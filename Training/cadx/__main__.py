@@ -1,6 +1,29 @@
-"""``python -m cadx``."""
+"""``python -m cadx``, and the installed command ``cadx``."""
 
-from cadx.cli import main
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any, NoReturn
+
+
+def _stop(number: int, frame: Any) -> NoReturn:
+    """End as Ctrl-C does: what is half-made is removed on the way out."""
+    raise KeyboardInterrupt
+
+
+def run() -> NoReturn:
+    """Run the command line as a process of its own."""
+    try:
+        signal.signal(signal.SIGTERM, _stop)
+        from cadx.cli import main
+
+        code = main()
+    except KeyboardInterrupt:
+        print("cadx: Cancelled.", file=sys.stderr)
+        code = 130
+    sys.exit(code)
+
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run()

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cadx import output
-from cadx.atomic import write_text
 from cadx.case import Case
 from cadx.classify import Classifier, Options
 from cadx.errors import CadxError, CancelledError, InputError, RefusedError
-from cadx.files import read_roi, read_volume
+from cadx.io.atomic import write_text
+from cadx.io.files import read_roi, read_volume
+from cadx.io.jsonfile import read_json
 
 COLUMNS = ("case", "t1", "t2", "roi")
 MAX_TABLE_BYTES = 100_000_000
@@ -132,9 +132,6 @@ def _run_case(
     note: Callable[[str], None],
 ) -> dict[str, str]:
     try:
-        for column in COLUMNS[1:]:
-            if not getattr(row, column):
-                raise InputError(f"{row.case} names no {column}; fill in that column.")
         case = read_case(row, note, margin_mm)
         try:
             reading = classifier.classify(case, options, command=command)
@@ -176,7 +173,7 @@ def _record(case: str, document: Mapping[str, object]) -> dict[str, str]:
 def _kept(folder: Path, row: Row, classifier: Classifier, options: Options, margin_mm: float) -> dict[str, str] | None:
     """The record of an earlier run on the same images, ROI, bundle and options; None where it must be done again."""
     try:
-        document = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        document = read_json(folder / "result.json")
         case = read_case(row, lambda text: None, margin_mm)
         same = document["request_sha256"] == classifier.request_sha256(case, options)
         return _record(row.case, document) if same else None

@@ -1,7 +1,7 @@
 """The command line: ``cadx``, also ``python -m cadx``.
 
-Exit codes: 0 done, 2 bad input, 3 missing dependency, 4 batch finished with failures, 5 refused,
-130 cancelled.
+Exit codes: 0 done, 1 a fault of the program, 2 bad input, 3 missing dependency, 4 batch finished with failures,
+5 refused, 130 cancelled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -39,6 +39,7 @@ INSTALL = {
     "sklearn": "scikit-learn",
     "slicer": "slicer-core",
 }
+UNEXPECTED = 1
 BATCH_FAILURES = 4
 _given: list[str] = []
 
@@ -117,6 +118,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain("Memory ran out; use a smaller volume or close other programs.", InputError.exit_code)
     except typer.TyperException as error:
         return _complain(f"{error.format_message().rstrip('.')}; see cadx --help.", InputError.exit_code)
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        return _complain(
+            f"An unexpected {type(error).__name__} stopped the command; run it again with --debug and report it.",
+            UNEXPECTED,
+        )
 
 
 @app.callback(invoke_without_command=True)
@@ -147,8 +155,10 @@ def classify(
     """Grade one patient: result.json, grid.png, attention.nii.gz, overview.png and scene.mrb in OUT."""
     from cadx import output
     from cadx.batch import Row, read_case
+    from cadx.io.atomic import require_writable
 
     options = _options(start, windows, explain, register, pad)
+    require_writable(out)
     case = read_case(Row("case", t1, t2, roi), _note, roi_margin)
     classifier = _classifier(bundle, device, precision)
     try:
@@ -184,8 +194,10 @@ def batch(
 ) -> int:
     """Grade every case of a table: a folder a case and summary.csv in OUT."""
     from cadx.batch import read_cases, run_batch
+    from cadx.io.atomic import require_writable
 
     rows = read_cases(cases)
+    require_writable(out)
     failed = run_batch(
         rows,
         _classifier(bundle, device, precision),
@@ -299,7 +311,7 @@ def train(
 @app.command()
 def series(folder: Annotated[Path, typer.Argument(help="DICOM folder.")], debug: Debug = False) -> None:
     """List the DICOM series in a folder with their numbers and T1/T2 guesses."""
-    from cadx.dicom import list_series
+    from cadx.io.dicom import list_series
 
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder.name}; check the path.")
@@ -415,8 +427,3 @@ def _missing(error: ModuleNotFoundError) -> int:
 def _complain(sentence: str, code: int) -> int:
     print(f"cadx: {sentence}", file=sys.stderr)
     return code
-
-
-def run() -> NoReturn:
-    """The installed ``cadx`` command."""
-    sys.exit(main())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from cadx.io.jsonfile import JsonError, read_json
 
 MARKER = "dataset.json"
 SCHEMA = "cadx.dataset/1"
@@ -18,7 +19,7 @@ def synthetic_marker(generator: str, seed: int, patients: int) -> dict[str, Any]
 def is_synthetic(folder: Path) -> bool:
     """Whether a cohort folder says that it holds phantoms."""
     try:
-        document = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-        return isinstance(document, dict) and document.get("synthetic") is True
-    except (OSError, ValueError):
+        document = read_json(folder / MARKER)
+    except JsonError:
         return False
+    return isinstance(document, dict) and document.get("synthetic") is True

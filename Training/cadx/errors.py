@@ -16,6 +16,15 @@ class CadxError(Exception):
 class InputError(CadxError):
     """Something the user gave cannot be used: a file, a number, a folder (exit 2)."""
 
+    def about(self, name: str) -> InputError:
+        """The same complaint, said of a file or node.
+
+        >>> print(InputError("The image has no voxels; export it again.").about("t1.nii"))
+        t1.nii: the image has no voxels; export it again.
+        """
+        text = str(self)
+        return type(self)(f"{name}: {text[:1].lower()}{text[1:]}")
+
 
 class BundleError(InputError):
     """A model bundle is unknown, altered or of another schema (exit 2)."""

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cadx import pictures
-from cadx.atomic import staged_folder
 from cadx.case import Case
 from cadx.classify import Reading
 from cadx.errors import MissingDependencyError
-from cadx.files import write_volume
+from cadx.io.atomic import staged_folder
+from cadx.io.files import write_volume
 from cadx.result import Result
 
 NAMES = ("result.json", "grid.png", "profile.png", "attention.nii.gz", "overview.png", "scene.mrb")

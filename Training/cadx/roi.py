@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path, PurePath
@@ -13,10 +12,11 @@ from numpy.typing import ArrayLike
 
 from cadx.errors import InputError
 from cadx.geometry import Array, lps_to_ras
+from cadx.io.jsonfile import JsonError, read_json
 from cadx.volume import Volume
 
 DEFAULT_MASK_MARGIN_MM = 10.0
-MAX_MARKUPS_BYTES = 10_000_000
+_WORDS = {"center_ras": "centre is", "size_mm": "size is", "axes": "axes are"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class Roi:
         for name, shape in (("center_ras", (3,)), ("size_mm", (3,)), ("axes", (3, 3))):
             value = np.asarray(getattr(self, name), dtype=float)
             if value.shape != shape or not np.isfinite(value).all():
-                raise InputError(f"{self.source}: the ROI's {name} is not made of finite numbers; draw it again.")
+                raise InputError(f"{self.source}: the ROI's {_WORDS[name]} not made of finite numbers; draw it again.")
             object.__setattr__(self, name, value)
         if (self.size_mm <= 0).any():
             raise InputError(
@@ -143,10 +143,8 @@ def _millimetres(size: Array) -> str:
 
 def _read_markups(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_MARKUPS_BYTES:
-            raise InputError(f"{path.name} is too large for a markups file; give the ROI that Slicer saved.")
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        document = read_json(path)
+    except JsonError as error:
         raise InputError(f"{path.name} cannot be read as a Slicer markups file; save the ROI again.") from error
     if not isinstance(document, dict):
         raise InputError(f"{path.name} is not a Slicer markups file; give the ROI that Slicer saved (.mrk.json).")

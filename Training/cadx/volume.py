@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ class Volume:
     Parameters
     ----------
     voxels
-        Array (K, J, I), slowest axis first, as SimpleITK and Slicer hand it out.
+        Array (K, J, I), slowest axis first, as SimpleITK and Slicer hand it out; not to be changed afterwards.
     geometry
         Size (I, J, K) and IJK-to-RAS matrix.
     name
@@ -74,6 +75,10 @@ class Volume:
 
     def sha256(self) -> str:
         """Hash of the voxels (as float32) and the geometry (to 0.001 mm); the same for every storage of one volume."""
+        return self._sha256
+
+    @cached_property
+    def _sha256(self) -> str:
         canonical = self.canonical()
         digest = hashlib.sha256(np.ascontiguousarray(canonical.voxels, dtype=np.float32).tobytes())
         digest.update((np.round(canonical.geometry.ijk_to_ras, 3) + 0.0).tobytes())
@@ -103,13 +108,13 @@ def place_sitk(image: sitk.Image, geometry: Geometry) -> None:
     image.SetDirection(ras_to_lps(geometry.axes.T).T.ravel().tolist())
 
 
-def geometry_from_sitk(image: sitk.Image) -> Geometry:
-    """The geometry (RAS) of a three-dimensional SimpleITK image or file reader (LPS)."""
-    direction = np.asarray(image.GetDirection(), dtype=float).reshape(3, 3)
+def geometry_from_sitk(image: sitk.Image | sitk.ImageFileReader) -> Geometry:
+    """The geometry (RAS) of a SimpleITK image or file reader (LPS), of its first three axes if it has more."""
     size = image.GetSize()
+    direction = np.asarray(image.GetDirection(), dtype=float).reshape(len(size), len(size))[:3, :3]
     return Geometry.from_axes(
         (size[0], size[1], size[2]),
-        spacing=image.GetSpacing(),
+        spacing=image.GetSpacing()[:3],
         axes=lps_to_ras(direction.T).T,
-        origin=lps_to_ras(image.GetOrigin()),
+        origin=lps_to_ras(image.GetOrigin()[:3]),
     )

@@ -16,6 +16,8 @@ OPTIONS = frozenset(
     ("attn_drop_rate", "class_token", "depth", "drop_path_rate", "drop_rate", "embed_dim", "global_pool", "init_values")
     + ("mlp_ratio", "num_heads", "patch_size", "pos_drop_rate", "proj_drop_rate", "qk_norm", "reg_tokens")
 )
+LARGEST = {"depth": 128, "embed_dim": 4096, "num_heads": 128, "mlp_ratio": 16, "patch_size": 64, "reg_tokens": 64}
+MAX_PATCHES = 4096
 
 
 class ModelSpec(Strict):
@@ -38,6 +40,10 @@ class ModelSpec(Strict):
         strange = sorted(set(options) - OPTIONS)
         if strange:
             raise ValueError(f"the model option '{strange[0]}' is not one of {', '.join(sorted(OPTIONS))}")
+        for name, largest in LARGEST.items():
+            value = options.get(name, 1)
+            if isinstance(value, str) or not 0 <= value <= largest:
+                raise ValueError(f"the model option '{name}' must lie between 0 and {largest}")
         return options
 
     def timm_arguments(self) -> dict[str, Any]:
@@ -53,25 +59,36 @@ class ModelSpec(Strict):
         return arguments
 
 
-def build(spec: ModelSpec) -> nn.Module:
+def build(spec: ModelSpec, device: str = "cpu") -> nn.Module:
     """The network with freshly initialised weights; takes (B, channels, pixels, pixels), gives (B, classes) logits.
+
+    On the device "meta" it has shapes and takes no memory.
 
     Raises
     ------
     MissingDependencyError
         If torch or timm is not installed.
     InputError
-        If timm does not know the architecture or an option.
+        If timm does not know the architecture or an option, or the image is cut into too many patches.
     """
     try:
         import timm
+        import torch
     except ImportError as error:
         raise MissingDependencyError(
             "torch and timm are needed to run a model; install them with: pip install torch torchvision timm"
         ) from error
     try:
-        return timm.create_model(pretrained=False, **spec.timm_arguments())
-    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        with torch.device(device):
+            model = timm.create_model(pretrained=False, **spec.timm_arguments())
+    except Exception as error:  # timm's constructors raise whatever an option leads them to
         raise InputError(
             f"timm cannot build '{spec.architecture}' with these options; list its names with timm.list_models()."
         ) from error
+    patches = getattr(getattr(model, "patch_embed", None), "num_patches", 0)
+    if patches > MAX_PATCHES:
+        raise InputError(
+            f"'{spec.architecture}' would cut its image into {patches} patches, more than {MAX_PATCHES}; use larger "
+            "patches or a smaller image."
+        )
+    return model

@@ -7,12 +7,13 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from cadx.errors import BundleError, InputError
-from cadx.models.build import ModelSpec, build
+from cadx.io.jsonfile import JsonError, read_json
+from cadx.models.build import ModelSpec
 from cadx.prepare.spec import PreparationSpec, Strict, first_complaint
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ INFERENCE = "configs/inference.json"
 WEIGHTS = "models/model.safetensors"
 CARD = "docs/README.md"
 REQUIRED = (METADATA, SETTINGS, PREPARATION, WEIGHTS, CARD)
-MAX_JSON_BYTES = 5_000_000
 MAX_FILES = 1000
+ClassName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=100)]
 
 
 class BundleSettings(Strict):
@@ -36,12 +37,20 @@ class BundleSettings(Strict):
     schema_: Literal["cadx.bundle/1"] = Field(default="cadx.bundle/1", alias="schema")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9\-]*$", max_length=100)
     task: str = Field(max_length=100)
-    classes: tuple[str, ...] = Field(min_length=2)
+    classes: tuple[ClassName, ...] = Field(min_length=2, max_length=1000)
     demo: bool = False
     model: ModelSpec
     training: dict[str, Any] = Field(default_factory=dict)
 
     model_config = {**Strict.model_config, "populate_by_name": True}
+
+    @model_validator(mode="after")
+    def _names_fit_outputs(self) -> BundleSettings:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("two classes have the same name")
+        if self.model.classes != len(self.classes):
+            raise ValueError(f"the model has {self.model.classes} outputs for {len(self.classes)} class names")
+        return self
 
 
 class Manifest(Strict):
@@ -88,12 +97,11 @@ class Bundle:
             raise BundleError(f"{folder.name}/{SETTINGS}: {first_complaint(error)}") from error
         except InputError as error:
             raise BundleError(str(error)) from error
-        if settings.model.classes != len(settings.classes):
-            raise BundleError(
-                f"{folder.name}: the model has {settings.model.classes} outputs for "
-                f"{len(settings.classes)} class names; get the bundle anew."
-            )
-        return cls(folder, sha256, settings, preparation, _read_json(folder, METADATA))
+        _require_fit(folder, settings.model, preparation)
+        metadata = _read_json(folder, METADATA)
+        if not isinstance(metadata, dict):
+            raise BundleError(f"{folder.name}/{METADATA} is no JSON object; get the bundle anew.")
+        return cls(folder, sha256, settings, preparation, metadata)
 
     @property
     def version(self) -> str:
@@ -103,7 +111,7 @@ class Bundle:
     @cached_property
     def card(self) -> str:
         """The model card, Markdown."""
-        return (self.folder / CARD).read_text(encoding="utf-8")
+        return (self.folder / CARD).read_text(encoding="utf-8", errors="replace")
 
     def build_model(self) -> nn.Module:
         """The network with the bundle's weights, fp32, in evaluation mode, on the CPU.
@@ -113,18 +121,11 @@ class Bundle:
         BundleError
             If the weights are no safetensors file or do not fit the network.
         """
-        import torch
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from cadx.models.weights import filled
 
-        model = build(self.settings.model)
-        try:
-            tensors = load_file(self.folder / WEIGHTS)
-            model.load_state_dict({name: tensor.to(torch.float32) for name, tensor in tensors.items()})
-        except (SafetensorError, RuntimeError) as error:
-            raise BundleError(
-                f"{self.folder.name}: its weights do not fit its network; get the bundle anew."
-            ) from error
+        model = filled(self.settings.model, self.folder / WEIGHTS)
+        if model is None:
+            raise BundleError(f"{self.folder.name}: its weights do not fit its network; get the bundle anew.")
         return model.eval()
 
     def identity(self) -> dict[str, Any]:
@@ -135,6 +136,16 @@ class Bundle:
             "sha256": self.sha256,
             "demo": self.settings.demo,
         }
+
+
+def _require_fit(folder: Path, model: ModelSpec, preparation: PreparationSpec) -> None:
+    """The network must take what the preparation makes."""
+    made = (len(preparation.channels), preparation.grid.pixels)
+    if made != (model.channels, model.image_pixels):
+        raise BundleError(
+            f"{folder.name}: its preparation makes {made[0]} channels of {made[1]} pixels and its network takes "
+            f"{model.channels} of {model.image_pixels}; get the bundle anew."
+        )
 
 
 def verify(folder: Path) -> str:
@@ -204,10 +215,7 @@ def _require_inside(folder: Path, name: str) -> None:
 
 
 def _read_json(folder: Path, name: str) -> Any:
-    path = folder / name
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise BundleError(f"{folder.name}/{name} is too large to be a bundle's; get the bundle anew.")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return read_json(folder / name)
+    except JsonError as error:
         raise BundleError(f"{folder.name}/{name} cannot be read as JSON; get the bundle anew.") from error

@@ -1,11 +1,36 @@
-"""Fitting pre-trained weights to another number of channels and another image size."""
+"""Weights into a network: from a file, and fitted to another number of channels and another image size."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from cadx.models.build import ModelSpec, build
+
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+
+def filled(spec: ModelSpec, file: Path) -> nn.Module | None:
+    """The network with the weights of a safetensors file, fp32, on the CPU; None where they do not fit it.
+
+    Shapes are compared before memory is taken: a network cannot be larger than the file that fills it.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    model = build(spec, device="meta")
+    try:
+        state = {name: tensor.to(torch.float32) for name, tensor in load_file(file).items()}
+        model.load_state_dict(state, assign=True)
+        if any(buffer.is_meta for buffer in model.buffers()):
+            # what no file holds (such as tables of positions) is made by the constructor
+            model = build(spec)
+            model.load_state_dict(state)
+    except (SafetensorError, RuntimeError):
+        return None
+    return model
 
 
 def adapt_patch_kernel(kernel: Tensor, channels: int) -> Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadx import DISCLAIMER, __version__
-from cadx.atomic import staged_folder
+from cadx.io.atomic import staged_folder
 from cadx.models import bundle as layout
 from cadx.models.bundle import Bundle, BundleSettings
 from cadx.prepare.spec import PreparationSpec

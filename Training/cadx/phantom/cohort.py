@@ -13,9 +13,9 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from cadx import __version__
-from cadx.atomic import require_replaceable, staged_folder
 from cadx.dataset import MARKER, synthetic_marker
 from cadx.errors import InputError
+from cadx.io.atomic import require_replaceable, staged_folder
 from cadx.phantom.patient import make_patient
 from cadx.volume import Volume
 

@@ -1,12 +1,19 @@
-"""N4 bias field correction (Tustison et al., IEEE TMI 2010), fitted on a coarser grid."""
+"""N4 bias field correction (Tustison et al., IEEE TMI 2010), fitted on coarser grids."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cadx.geometry import Geometry
 from cadx.prepare.spec import BiasSpec
 from cadx.volume import Volume
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+SPLINE_ORDER = 3
 
 
 def correct_bias(volume: Volume, spec: BiasSpec) -> Volume:
@@ -17,17 +24,18 @@ def correct_bias(volume: Volume, spec: BiasSpec) -> Volume:
     Shapes and geometry stay; values are float32, in the volume's own units.
     """
     field = bias_field(volume, spec)
-    return volume.with_voxels((volume.voxels / field).astype(np.float32, copy=False))
+    np.divide(volume.voxels, field, out=field)
+    return volume.with_voxels(field)
 
 
-def shrink_factors(geometry: Geometry, spec: BiasSpec) -> list[int]:
-    """Whole factors along I, J, K that bring every axis near the working spacing.
+def shrink_factors(geometry: Geometry, samples: int) -> list[int]:
+    """Whole factors along I, J, K that leave about ``samples`` along the longest axis and near-even spacing.
 
     >>> brain = Geometry.from_axes((256, 224, 26), (0.9, 0.9, 5.5), np.eye(3), (0, 0, 0))
-    >>> shrink_factors(brain, BiasSpec())
+    >>> shrink_factors(brain, 50)
     [5, 5, 1]
     """
-    working_mm = float(geometry.extent_mm.max()) / spec.working_samples
+    working_mm = float(geometry.extent_mm.max()) / samples
     return [max(1, round(working_mm / spacing)) for spacing in geometry.spacing]
 
 
@@ -37,11 +45,33 @@ def bias_field(volume: Volume, spec: BiasSpec) -> np.ndarray:
 
     # N4 works on logarithms: everything must lie above zero
     lowest = float(volume.voxels.min())
-    image = volume.with_voxels(volume.voxels.astype(np.float32) - min(lowest, 0.0)).to_sitk()
-    small = sitk.Shrink(image, shrink_factors(volume.geometry, spec))
-    mask = sitk.OtsuThreshold(small, 0, 1, 200)
+    image = volume.with_voxels(volume.voxels.astype(np.float32) - np.float32(min(lowest, 0.0))).to_sitk()
+    fine = sitk.Shrink(image, shrink_factors(volume.geometry, spec.working_samples))
+    mask = sitk.OtsuThreshold(fine, 0, 1, 200)
+    coarse_levels = spec.levels - 1 if spec.coarse_samples else 0
+    log_field = np.zeros(volume.voxels.shape, dtype=np.float32)
+    if coarse_levels:
+        # all levels but the last hold few control points, so that fewer voxels carry them
+        coarse = sitk.Shrink(image, shrink_factors(volume.geometry, spec.coarse_samples or 0))
+        inside = sitk.Resample(mask, coarse, sitk.Transform(), sitk.sitkNearestNeighbor)
+        first = _fit(coarse, inside, coarse_levels, 1, spec.iterations)
+        log_field += sitk.GetArrayFromImage(first.GetLogBiasFieldAsImage(image))
+        # never in place: SimpleITK's /= leaves the image as it was
+        fine = fine / sitk.Exp(first.GetLogBiasFieldAsImage(fine))
+    last = _fit(fine, mask, spec.levels - coarse_levels, 2**coarse_levels, spec.iterations)
+    log_field += sitk.GetArrayFromImage(last.GetLogBiasFieldAsImage(image))
+    return np.exp(log_field, out=log_field)
+
+
+def _fit(
+    image: sitk.Image, mask: sitk.Image, levels: int, mesh: int, iterations: int
+) -> sitk.N4BiasFieldCorrectionImageFilter:
+    """N4 over ``levels`` levels, from ``mesh`` B-spline cells an axis, doubled from level to level."""
+    import SimpleITK as sitk
+
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
-    n4.SetMaximumNumberOfIterations([spec.iterations] * spec.levels)
-    n4.Execute(small, mask)
-    log_field = n4.GetLogBiasFieldAsImage(image)
-    return np.exp(sitk.GetArrayFromImage(log_field), dtype=np.float32)
+    n4.SetSplineOrder(SPLINE_ORDER)
+    n4.SetNumberOfControlPoints([mesh + SPLINE_ORDER] * 3)
+    n4.SetMaximumNumberOfIterations([iterations] * levels)
+    n4.Execute(image, mask)
+    return n4

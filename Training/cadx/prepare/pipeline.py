@@ -26,6 +26,7 @@ Progress = Callable[[str, float], None]
 MIN_COVERAGE = 0.5
 MIN_SLICE_COVERAGE = 0.9
 MAX_SILENT_GROWTH = 1.25
+MAX_MAGNITUDE = 1e9
 
 
 @dataclass(frozen=True)
@@ -175,13 +176,19 @@ class Preparation:
 
     def correct(self, volume: Volume, channel: str) -> Volume:
         """Bias, smoothing and standardisation on the volume's own grid, in canonical storage, float32."""
-        _refuse_constant(volume, channel)
+        _require_contrast(volume, channel)
         volume = volume.canonical()
         volume = volume.with_voxels(volume.voxels.astype(np.float32))
-        if self.spec.bias:
-            volume = bias.correct_bias(volume, self.spec.bias)
-        if self.spec.smooth:
-            volume = smooth.smooth(volume, self.spec.smooth)
+        try:
+            if self.spec.bias:
+                volume = bias.correct_bias(volume, self.spec.bias)
+            if self.spec.smooth:
+                volume = smooth.smooth(volume, self.spec.smooth)
+        except RuntimeError as error:
+            raise InputError(
+                f"{volume.name} ({channel}) cannot be corrected or smoothed; it may be too small or nearly empty, "
+                "choose another image."
+            ) from error
         if self.spec.standardise:
             volume = nyul.standardise(volume, self.spec.standardise, channel)
         if self.spec.grid.in_plane_pixels:
@@ -231,7 +238,7 @@ class Preparation:
         Raises
         ------
         InputError
-            If the ROI lies outside the reference, or mostly so.
+            If the ROI lies outside the reference, or mostly so, or the reference itself holds too few slices.
         RefusedError
             If the ROI holds too few slices and ``pad`` is not set.
         """
@@ -248,6 +255,8 @@ class Preparation:
 
     def _check(self, case: Case, pad: bool) -> None:
         """What can be refused before minutes are spent on correction."""
+        for channel in self.spec.channels:
+            _require_contrast(case.images[channel], channel)
         layout = self.layout(case.reference.canonical_geometry(), case.roi, pad=pad)
         _check_coverage(layout.box, {c: case.images[c].geometry for c in self.spec.channels})
 
@@ -267,10 +276,14 @@ class Preparation:
         return np.where(inside, cells, 0).astype(np.float32)
 
 
-def _refuse_constant(volume: Volume, channel: str) -> None:
-    if not np.isfinite(volume.voxels).all():
+def _require_contrast(volume: Volume, channel: str) -> None:
+    low, high = float(volume.voxels.min()), float(volume.voxels.max())
+    # a minimum or maximum is NaN where any voxel is
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise InputError(f"{volume.name} ({channel}) holds voxels that are not finite numbers; export it again.")
-    if volume.voxels.max() == volume.voxels.min():
+    if max(-low, high) > MAX_MAGNITUDE:
+        raise InputError(f"{volume.name} ({channel}) holds voxels beyond {MAX_MAGNITUDE:g}; export it again.")
+    if np.float32(low) == np.float32(high):
         raise InputError(f"{volume.name} ({channel}) has the same value in every voxel; choose another image.")
 
 
@@ -324,6 +337,11 @@ def _enough(slices: NDArray[np.intp], frame: SliceFrame, k: int, pad: bool) -> l
     n = len(slices)
     if n >= k:
         return []
+    if frame.count < k and not pad:
+        raise InputError(
+            f"T1 holds only {frame.count} slices and the grid needs {k}, so no ROI is tall enough; give a volume with "
+            "more slices, or allow padding (--pad)."
+        )
     if n == 0:
         raise RefusedError(
             f"The ROI holds no slice of T1 and the grid needs {k}; enlarge it by {_more(k, frame)} mm along the slices."

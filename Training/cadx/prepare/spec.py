@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cadx.errors import InputError
+from cadx.io.jsonfile import JsonError, read_json
 
 SCHEMA = "cadx.preparation/1"
 PRESETS = ("recommended", "paper", "authors-code")
@@ -22,10 +23,14 @@ class Strict(BaseModel):
 
 
 class BiasSpec(Strict):
-    """N4 bias field correction, fitted on a grid of about ``working_samples`` along the longest axis."""
+    """N4 bias field correction, fitted on a grid of about ``working_samples`` along the longest axis.
+
+    With ``coarse_samples`` all levels but the last are fitted on a grid of about so many.
+    """
 
     method: Literal["n4"] = "n4"
     working_samples: Annotated[int, Field(ge=16, le=512)] = 50
+    coarse_samples: Annotated[int, Field(ge=16, le=512)] | None = None
     levels: Annotated[int, Field(ge=1, le=8)] = 4
     iterations: Annotated[int, Field(ge=1, le=1000)] = 50
 
@@ -97,7 +102,7 @@ class PreparationSpec(Strict):
 
     schema_: Literal["cadx.preparation/1"] = Field(default="cadx.preparation/1", alias="schema")
     channels: tuple[str, ...] = ("T1", "T2")
-    bias: BiasSpec | None = BiasSpec()
+    bias: BiasSpec | None = BiasSpec(coarse_samples=30)
     smooth: SmoothSpec | None = SmoothSpec()
     standardise: StandardiseSpec | None = None
     register_: Literal["none", "rigid"] = Field(default="none", alias="register")
@@ -137,8 +142,8 @@ def read_preparation(text: str) -> PreparationSpec:
         return preset(text)
     path = Path(text)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        document = read_json(path)
+    except JsonError as error:
         raise InputError(f"{path.name} cannot be read as JSON; give a preset's name or a preparation file.") from error
     return PreparationSpec.from_json(document, path.name)
 

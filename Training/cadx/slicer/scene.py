@@ -116,12 +116,21 @@ def save_scene(scene: Any, path: Path) -> Path:
             beside = Path(folder) / path.name
             with _same_working_folder():
                 written = scene.WriteToMRB(str(beside.resolve()))
-            if not written or not beside.is_file():
+            if not written or not _whole_archive(beside):
                 raise OSError("WriteToMRB failed")
             os.replace(beside, path)
     except OSError as error:
         raise InputError(f"{path.name} cannot be written; check the folder's space and permissions.") from error
     return path
+
+
+def _whole_archive(path: Path) -> bool:
+    """A full disk leaves an archive that Slicer's code takes for written."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def load_scene(scene: Any, path: Path) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cadx.batch import Row, read_case
 from cadx.errors import CadxError, InputError
-from cadx.files import read_roi, read_volume
+from cadx.io.files import read_roi, read_volume
 from cadx.prepare.pipeline import Preparation
 from cadx.prepare.sample import sample
 from cadx.prepare.spec import PreparationSpec

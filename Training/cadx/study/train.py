@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadx import __version__, device
-from cadx.atomic import require_replaceable
 from cadx.classify import versions
 from cadx.dataset import is_synthetic
 from cadx.evaluate.metrics import classification_metrics
+from cadx.io.atomic import require_replaceable
 from cadx.models.build import ModelSpec, build
 from cadx.models.bundle import MANIFEST, Bundle, BundleSettings
 from cadx.models.write_bundle import BundleText, write_bundle

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from cadx import dicom
 from cadx.errors import InputError
+from cadx.io import dicom
+from cadx.io.imagefile import SUFFIXES, read_image_file
 from cadx.roi import DEFAULT_MASK_MARGIN_MM, Roi
-from cadx.volume import Volume, geometry_from_sitk
+from cadx.volume import Volume
 
-SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 Note = Callable[[str], None]
 
 
@@ -33,8 +29,10 @@ def read_volume(text: str, role: str = "", note: Note | None = None) -> Volume:
     InputError
         If nothing there can be read as one three-dimensional scalar volume.
     """
+    if not text:
+        raise InputError(f"No {role or 'image'} volume was given; name a file or a DICOM folder.")
     path, number = _split_series(text)
-    if not text or not _exists(path):
+    if not _exists(path):
         raise InputError(f"There is no file or folder {path.name}; check the path.")
     if path.is_dir():
         return dicom.read_series(dicom.choose_series(path, role, number, note))
@@ -42,7 +40,7 @@ def read_volume(text: str, role: str = "", note: Note | None = None) -> Volume:
         if dicom.is_dicom(path):
             raise InputError(f"{path.name} is one DICOM file; give the folder that holds the whole series.")
         raise InputError(f"{path.name} is no known image format; give {', '.join(SUFFIXES)} or a DICOM folder.")
-    return _read_file(path)
+    return read_image_file(path)
 
 
 def read_roi(text: str, reference: Volume, margin_mm: float = DEFAULT_MASK_MARGIN_MM) -> Roi:
@@ -53,6 +51,8 @@ def read_roi(text: str, reference: Volume, margin_mm: float = DEFAULT_MASK_MARGI
     InputError
         If ``text`` is none of these, or holds no ROI.
     """
+    if not text:
+        raise InputError("No ROI was given; name a markups file, a mask or six numbers.")
     if not _exists(Path(text)):
         if text.lower().endswith((".json", *SUFFIXES)):
             raise InputError(f"There is no ROI file {Path(text).name}; check the path.")
@@ -85,58 +85,3 @@ def _split_series(text: str) -> tuple[Path, int | None]:
     if mark and number.isdecimal() and Path(folder).is_dir():
         return Path(folder), int(number)
     return Path(text), None
-
-
-def _read_file(path: Path) -> Volume:
-    import SimpleITK as sitk
-
-    if path.name.lower().endswith(".gz"):
-        _require_whole_gzip(path)
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        _require_scalar_volume(path, reader)
-        image = reader.Execute()
-    except RuntimeError as error:
-        if "orthonormal" in str(error):
-            raise InputError(f"{path.name}: the image axes are sheared; resample it to a grid first.") from error
-        raise InputError(f"{path.name} cannot be read as an image; it may be damaged, export it again.") from error
-    return _volume(image, path.name)
-
-
-def _require_whole_gzip(path: Path) -> None:
-    """The image reader fills what a cut file lacks with zeros, in silence."""
-    try:
-        with gzip.open(path) as stream:
-            while stream.read(1 << 22):
-                pass
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path.name} cannot be read to its end; it is cut or damaged, copy it again.") from error
-
-
-def _require_scalar_volume(path: Path, reader: object) -> None:
-    size = reader.GetSize()  # type: ignore[attr-defined]
-    flat = len(size) < 3 or min(size[:3]) < 2
-    if flat:
-        raise InputError(f"{path.name} is a two-dimensional image; give a volume.")
-    if len(size) > 3 and any(n > 1 for n in size[3:]):
-        raise InputError(f"{path.name} has {len(size)} dimensions; give one three-dimensional volume of the series.")
-    if reader.GetNumberOfComponents() > 1:  # type: ignore[attr-defined]
-        raise InputError(f"{path.name} has several components a voxel (colour?); give a scalar MR volume.")
-
-
-def _volume(image: object, name: str) -> Volume:
-    import SimpleITK as sitk
-
-    if image.GetDimension() == 4:  # type: ignore[attr-defined]
-        image = image[:, :, :, 0]  # type: ignore[index]
-    try:
-        geometry = geometry_from_sitk(image)  # type: ignore[arg-type]
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
-    voxels = sitk.GetArrayFromImage(image)  # type: ignore[arg-type]
-    if voxels.dtype == np.float64:
-        voxels = voxels.astype(np.float32)
-    return Volume(voxels, geometry, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cadx.errors import InputError
+from cadx.io.payload import MAX_DEFLATE_RATIO, require_size
 from cadx.volume import Volume
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ ECHO_TIME = "0018|0081"
 POSITION = "0020|0032"
 ORIENTATION = "0020|0037"
 MAX_DRIFT_MM = 0.1
+MAX_FILES = 50_000
 FRAME_OF_REFERENCE = "0020|0052"
 _T1_WORDS = re.compile(r"(^|[^a-z0-9])(t1w?|vibe|lava|thrive|flash|spgr|mprage|dixon|twist|fspgr)(?![a-z0-9])")
 _T2_WORDS = re.compile(r"(^|[^a-z0-9])(t2w?|haste|ssfse|tse|frfse|ssh|propeller|mrcp)(?![a-z0-9])")
@@ -82,12 +85,23 @@ def list_series(folder: Path) -> list[Series]:
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     found: list[tuple[str, ...]] = []
-    for place in [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())]:
+    for place in _folders(folder):
         for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(place)):
             found.append(tuple(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(place), uid)))
     if not found:
         raise InputError(f"{folder.name} holds no DICOM series; give the folder with the .dcm files of one study.")
     return [_describe(number, files) for number, files in enumerate(found, start=1)]
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folder and those in it, links not followed; no more than one study's worth."""
+    places, files = [], 0
+    for place, _, names in os.walk(folder):
+        places.append(Path(place))
+        files += len(names)
+        if files > MAX_FILES:
+            raise InputError(f"{folder.name} holds more than {MAX_FILES} files; give the folder of one study.")
+    return [folder, *sorted(places[1:])]
 
 
 def choose_series(
@@ -132,6 +146,7 @@ def read_series(series: Series) -> Volume:
     name = Path(series.files[0]).parent.name
     headers = [_header(file) for file in series.files]
     _require_even_stack(headers, name)
+    _require_affordable(headers, name)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(series.files)
     # the rescale slope may differ from slice to slice: never round to the first slice's type
@@ -142,7 +157,10 @@ def read_series(series: Series) -> Volume:
         raise InputError(f"{name}: the DICOM series cannot be read as one volume; export it again.") from error
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise InputError(f"{name} is a colour series; give a scalar MR series.")
-    volume = Volume.from_sitk(image, name)
+    try:
+        volume = Volume.from_sitk(image, name)
+    except InputError as error:
+        raise error.about(name) from error
     return replace(
         volume,
         patient_id=_tag(headers[0], PATIENT_ID) or None,
@@ -180,10 +198,23 @@ def _number(header: sitk.ImageFileReader, tag: str) -> float:
         return 0.0
 
 
+def _require_affordable(headers: list[sitk.ImageFileReader], name: str) -> None:
+    """Refuse what would take far more memory than its files hold, before it is unpacked."""
+    columns, rows = headers[0].GetSize()[:2]
+    require_size(name, (columns, rows, len(headers)))
+    stored = sum(Path(h.GetFileName()).stat().st_size for h in headers)
+    if columns * rows * len(headers) > stored * MAX_DEFLATE_RATIO:
+        raise InputError(f"{name}: its slices declare far more pixels than they hold; export the series again.")
+
+
 def _require_even_stack(headers: list[sitk.ImageFileReader], name: str) -> None:
     """Slices at even distances, all of one orientation and size: otherwise a slice is missing or foreign."""
+    if any(h.GetSize()[2:] not in ((), (1,)) for h in headers):
+        raise InputError(f"{name} holds multi-frame DICOM; export it as single slices or as NIfTI.")
     if len(headers) < 2:
         raise InputError(f"{name} holds a single DICOM slice; give the folder of the whole series.")
+    if len({_tag(h, PATIENT_ID) for h in headers}) > 1:
+        raise InputError(f"{name} mixes slices of different patients; separate the series first.")
     if len({(h.GetSize()[:2], _tag(h, ORIENTATION)) for h in headers}) > 1:
         raise InputError(f"{name} mixes slices of different size or orientation; separate the series first.")
     try:
@@ -192,6 +223,8 @@ def _require_even_stack(headers: list[sitk.ImageFileReader], name: str) -> None:
         places = np.array([[float(v) for v in _tag(h, POSITION).split("\\")] for h in headers])
         levels = np.sort(places @ normal)
         sideways = places - np.outer(places @ normal, normal)
+        if not np.isfinite(levels).all() or not 0.99 < np.linalg.norm(normal) < 1.01:
+            raise ValueError("no orthonormal orientation")
     except (ValueError, IndexError) as error:
         raise InputError(f"{name}: slices carry no position in the patient; export the series again.") from error
     if np.ptp(sideways, axis=0).max() > MAX_DRIFT_MM:

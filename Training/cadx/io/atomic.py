@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -10,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cadx.errors import InputError
+from cadx.io import held
+
+SUFFIX = ".partial"
 
 
 def require_replaceable(target: Path, marker: str = "") -> None:
@@ -28,9 +32,31 @@ def require_replaceable(target: Path, marker: str = "") -> None:
         raise InputError(f"The output {target.name} exists and is not empty; give a new or an empty folder.")
 
 
+def require_writable(target: Path) -> None:
+    """Refuse, before anything is computed, a folder that cannot be made or written to.
+
+    Raises
+    ------
+    InputError
+        If it is a file, lies below one, or the nearest folder that exists may not be written.
+    """
+    try:
+        place = target.absolute()
+        while not place.exists():
+            place = place.parent
+        allowed = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise InputError(f"The folder {target.name} cannot be written ({error.strerror}); choose another.") from error
+    if not allowed:
+        reason = f"{place.name} is a file" if not place.is_dir() else f"no permission in {place.name or place}"
+        raise InputError(f"The folder {target.name} cannot be written ({reason}); choose another.")
+
+
 @contextmanager
 def staged_folder(target: Path, replaces: Iterable[str] | None = None, marker: str = "") -> Iterator[Path]:
     """A new folder beside ``target``; its files move into ``target`` when the block ends well.
+
+    A process that is killed leaves a hidden ``.partial`` folder at most; the next one with this target removes it.
 
     Parameters
     ----------
@@ -50,21 +76,24 @@ def staged_folder(target: Path, replaces: Iterable[str] | None = None, marker: s
     """
     if replaces is None:
         require_replaceable(target, marker)
+    require_writable(target)
+    made = _missing_parents(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists() and not target.is_dir():
-            raise InputError(f"{target.name} is a file; give a folder to write to.")
-        stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+        _sweep(target)
+        stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=SUFFIX, dir=target.parent))
     except OSError as error:
         raise InputError(f"The folder {target.name} cannot be written ({error.strerror}); choose another.") from error
     try:
-        yield stage
-        stage.chmod(0o755)
-        _move_in(stage, target, replaces)
+        with held.lock(stage):
+            yield stage
+            stage.chmod(0o755)
+            _move_in(stage, target, replaces)
     except OSError as error:
         raise InputError(f"Writing to {target.name} failed ({error.strerror}); make room there.") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+        _remove_empty(made)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -77,9 +106,10 @@ def write_text(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+        _sweep(path)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SUFFIX, dir=path.parent)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream, held.lock(Path(name)):
                 stream.write(text)
             os.chmod(name, 0o644)
             os.replace(name, path)
@@ -90,19 +120,48 @@ def write_text(path: Path, text: str) -> None:
         raise InputError(f"{path.name} cannot be written ({error.strerror}); choose another place.") from error
 
 
+def _sweep(target: Path) -> None:
+    """Remove what a killed process left half-made for ``target``, and put back what it had moved away."""
+    for path in target.parent.iterdir():
+        if path.name.startswith(f".{target.name}.") and path.name.endswith(SUFFIX) and not held.is_held(path):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    old = _old(target)
+    if old.exists() and not target.exists():
+        os.replace(old, target)
+
+
+def _missing_parents(target: Path) -> list[Path]:
+    """The folders above ``target`` that do not exist yet, innermost first."""
+    return [parent for parent in target.absolute().parents if not parent.exists()]
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+def _old(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")
+
+
 def _move_in(stage: Path, target: Path, replaces: Iterable[str] | None) -> None:
-    if replaces is None:
-        old = target.with_name(f".{target.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if target.exists():
-            os.replace(target, old)
-        os.replace(stage, target)
-        shutil.rmtree(old, ignore_errors=True)
+    names = None if replaces is None else list(replaces)
+    if names is None or not target.exists() or all(path.name in names for path in target.iterdir()):
+        _swap(stage, target)
         return
-    target.mkdir(exist_ok=True)
-    names = list(replaces)
+    # something else lies in the folder: file by file, the one that vouches for the rest out first and in last
     for name in names:
         (target / name).unlink(missing_ok=True)
     written = [path.name for path in stage.iterdir()]
     for name in sorted(written, key=lambda name: name == names[0]):
         os.replace(stage / name, target / name)
+
+
+def _swap(stage: Path, target: Path) -> None:
+    old = _old(target)
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        os.replace(target, old)
+    os.replace(stage, target)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Files: reading and writing volumes and ROIs, whole or not at all."""
