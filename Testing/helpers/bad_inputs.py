@@ -137,7 +137,7 @@ def colour(folder, case):
     return {"t1": str(folder / "colour.nrrd")}
 
 
-@row("complex.mha cannot be read|complex.mha holds complex|complex.mha has several components")
+@row("complex.mha has several components")
 def complex_numbers(folder, case):
     sitk.WriteImage(sitk.Image([9, 9, 9], sitk.sitkComplexFloat32), str(folder / "complex.mha"))
     return {"t1": str(folder / "complex.mha")}
@@ -148,7 +148,7 @@ def nan_voxels(folder, case):
     return _t1(folder, _spoiled(case, np.nan))
 
 
-@row("bad.nrrd .T1. holds voxels that are not finite")
+@row("T1 .bad.nrrd. holds voxels that are not finite")
 def nan_voxels_in_nrrd(folder, case):
     return _t1(folder, _spoiled(case, np.nan), "bad.nrrd")
 
@@ -158,17 +158,17 @@ def infinite_voxels(folder, case):
     return _t1(folder, _spoiled(case, np.inf), "bad.nii")
 
 
-@row("bad.nii.gz .T1. holds voxels beyond 1e.09")
+@row("T1 .bad.nii.gz. holds voxels beyond 1e.09")
 def absurd_voxels(folder, case):
     return _t1(folder, _spoiled(case, 3e38))
 
 
-@row("bad.nii.gz .T1. has the same value in every voxel")
+@row("T1 .bad.nii.gz. has the same value in every voxel")
 def constant_image(folder, case):
     return _t1(folder, case.images["T1"].with_voxels(np.full_like(case.images["T1"].voxels, 7)))
 
 
-@row("T1 holds only 5 slices and the grid needs 9")
+@row("T1 .thin.nii.gz. holds only 5 slices and the grid needs 9")
 def too_few_slices(folder, case):
     image = case.images["T1"].to_sitk()[:, :, 5:10]
     sitk.WriteImage(image, str(folder / "thin.nii.gz"))
@@ -220,7 +220,7 @@ def sheared_metaimage(folder, case):
     return {"t1": str(folder / "sheared.mha")}
 
 
-@row("The ROI lies outside T2")
+@row("The ROI lies outside T2 .far.nii.gz.")
 def no_overlap(folder, case):
     geometry = case.images["T2"].geometry
     matrix = geometry.ijk_to_ras.copy()
@@ -229,7 +229,7 @@ def no_overlap(folder, case):
     return {"t2": str(write(folder / "far.nii.gz", moved))}
 
 
-@row("T2 covers only [0-9]+% of the ROI")
+@row("T2 .beside.nii.gz. covers only [0-9]+% of the ROI")
 def under_half_covered(folder, case):
     geometry = case.images["T2"].geometry
     matrix = geometry.ijk_to_ras.copy()
@@ -320,17 +320,17 @@ def empty_folder(folder, case):
 # --- ROI -----------------------------------------------------------------------------------------------------------
 
 
-@row("The ROI lies outside T1")
+@row("The ROI lies outside T1 .t1.nii.gz.")
 def roi_outside(folder, case):
     return {"roi": _numbers(case, offset=(900, 0, 0))}
 
 
-@row("T1 covers only [0-9]+% of the ROI")
+@row("T1 .t1.nii.gz. covers only [0-9]+% of the ROI")
 def roi_mostly_outside(folder, case):
     return {"roi": _numbers(case, offset=(70, 0, 0))}
 
 
-@row("the ROI is empty")
+@row("The ROI .six numbers. is empty")
 def roi_empty(folder, case):
     return {"roi": _numbers(case, size=(60, 0, 50))}
 
@@ -345,12 +345,12 @@ def roi_of_words(folder, case):
     return {"roi": "left,2,3,4,5,6"}
 
 
-@row("centre is not made of finite numbers")
+@row("has a centre not made of finite numbers")
 def roi_of_nan(folder, case):
     return {"roi": "nan,0,0,50,50,50"}
 
 
-@row("size is not made of finite numbers")
+@row("has a size not made of finite numbers")
 def roi_of_infinity(folder, case):
     return {"roi": "0,0,0,50,inf,50"}
 
@@ -482,7 +482,7 @@ def detached_header_through_a_link(folder, case):
     return {"t1": str(folder / "sub" / "link.mhd")}
 
 
-@row("pixels: its slices declare far more pixels|pixels: the DICOM series cannot be read|declares")
+@row("pixels declares 65535 x 65535 x 15 voxels, more than")
 def enormous_dicom(folder, case):
     import pydicom
 

@@ -6,8 +6,6 @@ import csv
 import json
 import re
 import resource
-import subprocess
-import sys
 import time
 
 import pytest

@@ -195,7 +195,7 @@ def test_a_channel_that_misses_slices_says_so_or_is_refused(case):
     (notice,) = prepared.notices
     assert notice.code == "not-covered"
     assert "T2 does not reach all of" in notice.text
-    with pytest.raises(InputError, match="T2 covers only"):
+    with pytest.raises(InputError, match=r"T2 \(t2\) covers only"):
         plain().run(replace(case, images={**case.images, "T2": cut(6)}))
 
 

@@ -16,7 +16,7 @@ from cadx.io.jsonfile import JsonError, read_json
 from cadx.volume import Volume
 
 DEFAULT_MASK_MARGIN_MM = 10.0
-_WORDS = {"center_ras": "centre is", "size_mm": "size is", "axes": "axes are"}
+_WORDS = {"center_ras": "a centre", "size_mm": "a size", "axes": "axes"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,20 +49,22 @@ class Roi:
     center_ras: Array
     size_mm: Array
     axes: Array = field(default_factory=lambda: np.eye(3))
-    source: str = "ROI"
+    source: str = "box"
 
     def __post_init__(self) -> None:
         for name, shape in (("center_ras", (3,)), ("size_mm", (3,)), ("axes", (3, 3))):
             value = np.asarray(getattr(self, name), dtype=float)
             if value.shape != shape or not np.isfinite(value).all():
-                raise InputError(f"{self.source}: the ROI's {_WORDS[name]} not made of finite numbers; draw it again.")
+                raise InputError(
+                    f"The ROI ({self.source}) has {_WORDS[name]} not made of finite numbers; draw it again."
+                )
             object.__setattr__(self, name, value)
         if (self.size_mm <= 0).any():
             raise InputError(
-                f"{self.source}: the ROI is empty (size {_millimetres(self.size_mm)}); give three sizes above 0 mm."
+                f"The ROI ({self.source}) is empty, its size {_millimetres(self.size_mm)}; give three sizes above 0 mm."
             )
         if np.abs(self.axes.T @ self.axes - np.eye(3)).max() > 1e-3:
-            raise InputError(f"{self.source}: the ROI's axes are not at right angles; draw the box again.")
+            raise InputError(f"The ROI ({self.source}) has axes that are not at right angles; draw the box again.")
 
     @classmethod
     def from_text(cls, text: str) -> Roi:
@@ -76,7 +78,7 @@ class Roi:
                 f"The ROI '{PurePath(text).name[:60]}' is neither a file nor six comma-separated numbers; give "
                 "centre and size in mm, RAS, such as -12.5,30,10,80,60,70."
             )
-        return cls(np.array(numbers[:3]), np.array(numbers[3:]), source="numbers")
+        return cls(np.array(numbers[:3]), np.array(numbers[3:]), source="six numbers")
 
     @classmethod
     def from_markups(cls, path: Path) -> Roi:

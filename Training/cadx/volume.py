@@ -93,6 +93,18 @@ class Volume:
         place_sitk(image, self.geometry)
         return image
 
+    def to_sitk_lattice(self) -> sitk.Image:
+        """As a SimpleITK image at the origin, unturned, with its spacing rounded to 0.1 %, voxels as float32.
+
+        For filters that look at neighbours and spacing alone: file formats round a geometry differently in the
+        last digits, and what iterates until it converges must not see that.
+        """
+        import SimpleITK as sitk
+
+        image = sitk.GetImageFromArray(self.voxels.astype(np.float32, copy=False))
+        image.SetSpacing([float(f"{spacing:.3g}") for spacing in self.geometry.spacing])
+        return image
+
     @classmethod
     def from_sitk(cls, image: sitk.Image, name: str = "volume") -> Volume:
         """From a three-dimensional scalar SimpleITK image (LPS)."""

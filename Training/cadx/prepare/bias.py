@@ -45,7 +45,7 @@ def bias_field(volume: Volume, spec: BiasSpec) -> np.ndarray:
 
     # N4 works on logarithms: everything must lie above zero
     lowest = float(volume.voxels.min())
-    image = volume.with_voxels(volume.voxels.astype(np.float32) - np.float32(min(lowest, 0.0))).to_sitk()
+    image = volume.with_voxels(volume.voxels.astype(np.float32) - np.float32(min(lowest, 0.0))).to_sitk_lattice()
     fine = sitk.Shrink(image, shrink_factors(volume.geometry, spec.working_samples))
     mask = sitk.OtsuThreshold(fine, 0, 1, 200)
     coarse_levels = spec.levels - 1 if spec.coarse_samples else 0

@@ -186,7 +186,7 @@ class Preparation:
                 volume = smooth.smooth(volume, self.spec.smooth)
         except RuntimeError as error:
             raise InputError(
-                f"{volume.name} ({channel}) cannot be corrected or smoothed; it may be too small or nearly empty, "
+                f"{_named(channel, volume)} cannot be corrected or smoothed; it may be too small or nearly empty, "
                 "choose another image."
             ) from error
         if self.spec.standardise:
@@ -206,8 +206,8 @@ class Preparation:
     ) -> Prepared:
         """Cells of a ROI from corrected volumes (canonical storage; the first is the reference)."""
         reference = next(iter(corrected.values())).geometry
-        layout = self.layout(reference, roi, pad=pad)
-        _check_coverage(layout.box, {c: v.geometry for c, v in corrected.items()})
+        layout = self.layout(reference, roi, pad=pad, name=_named(*next(iter(corrected.items()))))
+        _check_coverage(layout.box, {_named(c, v): v.geometry for c, v in corrected.items()})
         box, geometry = layout.box, layout.geometry
         valid = grid.inside_roi(box, geometry)
         cells = []
@@ -218,7 +218,7 @@ class Preparation:
                 raw = _area_cells(volume, reference, box, layout.slices, self.spec.grid, moving)
             else:
                 raw = sample.sample(volume, geometry, moving)
-            notices += _reach(channel, np.isfinite(raw)[:, valid])
+            notices += _reach(channel, volume, np.isfinite(raw)[:, valid])
             cells.append(self._scaled(raw, valid, volume))
         return Prepared(
             np.stack(cells),
@@ -232,8 +232,10 @@ class Preparation:
             motion,
         )
 
-    def layout(self, reference: Geometry, roi: Roi, *, pad: bool = False) -> CellLayout:
+    def layout(self, reference: Geometry, roi: Roi, *, pad: bool = False, name: str = "T1") -> CellLayout:
         """Where the cells of a ROI lie; needs the reference's canonical geometry only, no voxel.
+
+        ``name`` is what messages call the reference.
 
         Raises
         ------
@@ -244,9 +246,9 @@ class Preparation:
         """
         frame = SliceFrame.of(reference)
         box, notices = _on_frame(roi, frame)
-        notices += _check_coverage(box, {"T1": reference})
+        notices += _check_coverage(box, {name: reference})
         slices = frame.slices_in(box)
-        notices += frame.notices("T1") + _enough(slices, frame, self.spec.grid.slices, pad)
+        notices += frame.notices("T1") + _enough(slices, frame, self.spec.grid.slices, pad, name)
         area = self.spec.grid.sampling == "area" and frame.own
         if area:
             box = _snapped(box, reference)
@@ -257,8 +259,9 @@ class Preparation:
         """What can be refused before minutes are spent on correction."""
         for channel in self.spec.channels:
             _require_contrast(case.images[channel], channel)
-        layout = self.layout(case.reference.canonical_geometry(), case.roi, pad=pad)
-        _check_coverage(layout.box, {c: case.images[c].geometry for c in self.spec.channels})
+        name = _named(next(iter(case.images)), case.reference)
+        layout = self.layout(case.reference.canonical_geometry(), case.roi, pad=pad, name=name)
+        _check_coverage(layout.box, {_named(c, case.images[c]): case.images[c].geometry for c in self.spec.channels})
 
     def _scaled(self, raw: NDArray[np.float32], valid: NDArray[np.bool_], volume: Volume) -> NDArray[np.float32]:
         """To 0..1 by the bundle's rule; padding and what the volume does not reach are 0."""
@@ -276,15 +279,19 @@ class Preparation:
         return np.where(inside, cells, 0).astype(np.float32)
 
 
+def _named(channel: str, volume: Volume) -> str:
+    return f"{channel} ({volume.name})"
+
+
 def _require_contrast(volume: Volume, channel: str) -> None:
     low, high = float(volume.voxels.min()), float(volume.voxels.max())
     # a minimum or maximum is NaN where any voxel is
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise InputError(f"{volume.name} ({channel}) holds voxels that are not finite numbers; export it again.")
+        raise InputError(f"{_named(channel, volume)} holds voxels that are not finite numbers; export it again.")
     if max(-low, high) > MAX_MAGNITUDE:
-        raise InputError(f"{volume.name} ({channel}) holds voxels beyond {MAX_MAGNITUDE:g}; export it again.")
+        raise InputError(f"{_named(channel, volume)} holds voxels beyond {MAX_MAGNITUDE:g}; export it again.")
     if np.float32(low) == np.float32(high):
-        raise InputError(f"{volume.name} ({channel}) has the same value in every voxel; choose another image.")
+        raise InputError(f"{_named(channel, volume)} has the same value in every voxel; choose another image.")
 
 
 def _on_frame(roi: Roi, frame: SliceFrame) -> tuple[Roi, list[Notice]]:
@@ -319,11 +326,11 @@ def _check_coverage(box: Roi, geometries: Mapping[str, Geometry]) -> list[Notice
     return notices
 
 
-def _reach(channel: str, reached: NDArray[np.bool_]) -> list[Notice]:
+def _reach(channel: str, volume: Volume, reached: NDArray[np.bool_]) -> list[Notice]:
     """Warn where a channel leaves slices (slices, pixels) mostly empty; refuse where it misses half of the ROI."""
     if reached.mean() < MIN_COVERAGE:
         raise InputError(
-            f"{channel} covers only {reached.mean():.0%} of the ROI; move the ROI or choose another volume."
+            f"{_named(channel, volume)} covers only {reached.mean():.0%} of the ROI; move the ROI or choose another."
         )
     empty = int((reached.mean(axis=1) < MIN_SLICE_COVERAGE).sum())
     if not empty:
@@ -332,15 +339,15 @@ def _reach(channel: str, reached: NDArray[np.bool_]) -> list[Notice]:
     return [Notice("not-covered", text)]
 
 
-def _enough(slices: NDArray[np.intp], frame: SliceFrame, k: int, pad: bool) -> list[Notice]:
+def _enough(slices: NDArray[np.intp], frame: SliceFrame, k: int, pad: bool, name: str) -> list[Notice]:
     """Refuse too few slices, or warn where they are padded."""
     n = len(slices)
     if n >= k:
         return []
     if frame.count < k and not pad:
         raise InputError(
-            f"T1 holds only {frame.count} slices and the grid needs {k}, so no ROI is tall enough; give a volume with "
-            "more slices, or allow padding (--pad)."
+            f"{name} holds only {frame.count} slices and the grid needs {k}, so no ROI is tall enough; give a "
+            "volume with more slices, or allow padding (--pad)."
         )
     if n == 0:
         raise RefusedError(

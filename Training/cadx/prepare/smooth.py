@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from cadx.prepare.spec import SmoothSpec
 from cadx.volume import Volume
 
@@ -12,9 +10,9 @@ def smooth(volume: Volume, spec: SmoothSpec) -> Volume:
     """Smooth within regions, keep edges; geometry stays, values are float32."""
     import SimpleITK as sitk
 
+    image = volume.to_sitk_lattice()
     # stable up to the smallest spacing / 2^(dimensions + 1)
-    step = min(0.0625, float(volume.geometry.spacing.min()) / 16.0)
-    image = volume.with_voxels(volume.voxels.astype(np.float32, copy=False)).to_sitk()
+    step = min(0.0625, min(image.GetSpacing()) / 16.0)
     smoothed = sitk.CurvatureAnisotropicDiffusion(
         image, timeStep=step, conductanceParameter=spec.conductance, numberOfIterations=spec.iterations
     )
