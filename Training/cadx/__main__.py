@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import Any, NoReturn
@@ -22,6 +23,11 @@ def run() -> NoReturn:
     except KeyboardInterrupt:
         print("cadx: Cancelled.", file=sys.stderr)
         code = 130
+    if code == 130:
+        # a Ctrl-C inside code that a library ran would else end the process by the signal, whatever is returned
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

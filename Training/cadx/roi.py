@@ -16,6 +16,8 @@ from cadx.io.jsonfile import JsonError, read_json
 from cadx.volume import Volume
 
 DEFAULT_MASK_MARGIN_MM = 10.0
+SMALLEST_MM = 1e-3
+FARTHEST_MM = 1e5
 _WORDS = {"center_ras": "a centre", "size_mm": "a size", "axes": "axes"}
 
 
@@ -37,7 +39,7 @@ class Roi:
     Raises
     ------
     InputError
-        If a number is not finite, a size is not positive, or the axes are not orthonormal.
+        If a number is not finite or absurd, a size is not positive, or the axes are not orthonormal.
 
     Examples
     --------
@@ -59,7 +61,9 @@ class Roi:
                     f"The ROI ({self.source}) has {_WORDS[name]} not made of finite numbers; draw it again."
                 )
             object.__setattr__(self, name, value)
-        if (self.size_mm <= 0).any():
+        if max(self.size_mm.max(), np.abs(self.center_ras).max()) > FARTHEST_MM:
+            raise InputError(f"The ROI ({self.source}) reaches beyond {FARTHEST_MM:.0f} mm; give millimetres, RAS.")
+        if (self.size_mm < SMALLEST_MM).any():
             raise InputError(
                 f"The ROI ({self.source}) is empty, its size {_millimetres(self.size_mm)}; give three sizes above 0 mm."
             )

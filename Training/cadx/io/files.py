@@ -7,7 +7,9 @@ from pathlib import Path
 
 from cadx.errors import InputError
 from cadx.io import dicom
+from cadx.io.headers import locate
 from cadx.io.imagefile import SUFFIXES, read_image_file
+from cadx.io.payload import require_whole
 from cadx.roi import DEFAULT_MASK_MARGIN_MM, Roi
 from cadx.volume import Volume
 
@@ -63,13 +65,24 @@ def read_roi(text: str, reference: Volume, margin_mm: float = DEFAULT_MASK_MARGI
     return Roi.from_mask(mask, reference.canonical_geometry().axes, margin_mm)
 
 
-def write_volume(path: Path, volume: Volume) -> None:
-    """Write one volume; the name decides the format. The directory must exist."""
+def write_volume(path: Path, volume: Volume, compression: int = -1) -> None:
+    """Write one volume; the name decides the format. The directory must exist.
+
+    ``compression`` is the level of the format's own compression, -1 its default.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written to its end.
+    """
     import SimpleITK as sitk
 
+    image = volume.to_sitk()
     try:
-        sitk.WriteImage(volume.to_sitk(), str(path), useCompression=True)
-    except RuntimeError as error:
+        sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=compression)
+        # on a full disk the NIfTI writer ends as if all were well
+        require_whole(locate(path), image.GetNumberOfPixels() * image.GetSizeOfPixelComponent(), path.name)
+    except (RuntimeError, InputError) as error:
         raise InputError(f"{path.name} cannot be written; check free space and permissions.") from error
 
 

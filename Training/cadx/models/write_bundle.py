@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadx import DISCLAIMER, __version__
+from cadx.errors import InputError
 from cadx.io.atomic import staged_folder
 from cadx.models import bundle as layout
 from cadx.models.bundle import Bundle, BundleSettings
@@ -48,13 +49,17 @@ def write_bundle(
         If the folder cannot be written.
     """
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with staged_folder(folder, marker=layout.MANIFEST) as stage:
         for part in ("configs", "models", "docs"):
             (stage / part).mkdir()
         weights = {k: (v.half() if v.is_floating_point() else v).contiguous().cpu() for k, v in state.items()}
-        save_file(weights, stage / layout.WEIGHTS, metadata={"format": "pt"})
+        try:
+            save_file(weights, stage / layout.WEIGHTS, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise InputError(f"Writing the weights of {folder.name} failed; make room there.") from error
         (stage / layout.WEIGHTS).chmod(0o644)
         _write_json(stage / layout.METADATA, _metadata(settings, text, str(torch.__version__)))
         _write_json(stage / layout.SETTINGS, settings.model_dump(mode="json", by_alias=True))

@@ -10,14 +10,12 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import SimpleITK as sitk
-
 from cadx import __version__
 from cadx.dataset import MARKER, synthetic_marker
 from cadx.errors import InputError
 from cadx.io.atomic import require_replaceable, staged_folder
+from cadx.io.files import write_volume
 from cadx.phantom.patient import make_patient
-from cadx.volume import Volume
 
 TABLE = "cases.csv"
 COLUMNS = ("case", "t1", "t2", "roi", "label", "pancreas", "lesion", "cyst_mm", "duct_mm", "nodule_mm", "seed")
@@ -98,18 +96,11 @@ def _write_patient(folder: Path, seed: int, index: int) -> dict[str, object]:
     (folder / case).mkdir()
     names = {name: f"{case}/{name}.nii.gz" for name in ("t1", "t2", "pancreas", "cyst")}
     for name, path in names.items():
-        _write_volume(getattr(patient, name), folder / path)
+        write_volume(folder / path, getattr(patient, name), compression=1)
     names["lesion"] = names.pop("cyst")
     roi = f"{case}/roi.mrk.json"
     (folder / roi).write_text(json.dumps(patient.roi.to_markups(), indent=1), encoding="utf-8")
     return {"case": case, **names, "roi": roi, "label": patient.label, **patient.facts, "seed": seed}
-
-
-def _write_volume(volume: Volume, path: Path) -> None:
-    try:
-        sitk.WriteImage(volume.to_sitk(), str(path), useCompression=True, compressionLevel=1)
-    except RuntimeError as error:  # SimpleITK's only error type, for a full disk as for the rest
-        raise OSError(f"cannot write {path.name}") from error
 
 
 def _write_table(path: Path, rows: list[dict[str, object]]) -> None:
