@@ -149,7 +149,7 @@ class Classifier:
         """Grade a prepared case."""
         report = progress or (lambda stage, fraction: None)
         windows = prepared.windows() if options.windows == "all" else [prepared.window(options.start)]
-        explained = options.explain and supports_rollout(self._model)
+        explained = options.explain and supports_rollout(self.model)
         readings = []
         for index, window in enumerate(windows):
             readings.append(self._read_window(prepared, window, explained))
@@ -195,11 +195,11 @@ class Classifier:
     def _load(self) -> None:
         import torch
 
-        self._model = self.bundle.build_model().to(self.device.torch)
+        self.model = self.bundle.build_model().to(self.device.torch)
         spec = self.bundle.settings.model
         generator = torch.Generator().manual_seed(0)
         example = torch.rand(1, spec.channels, spec.image_pixels, spec.image_pixels, generator=generator)
-        self.precision = device.choose_precision(self._model, example.to(self.device.torch), self._asked_precision)
+        self.precision = device.choose_precision(self.model, example.to(self.device.torch), self._asked_precision)
 
     def _fall_back(self) -> None:
         """Continue on the CPU, in plain sight."""
@@ -226,9 +226,9 @@ class Classifier:
         x = torch.from_numpy(grid)[None].to(self.device.torch)
         with torch.inference_mode(), device.autocast(self.device.kind, self.precision):
             if not explained:
-                return _probabilities(self._model(x)), None
-            with AttentionRecorder(self._model) as recorder:
-                logits = self._model(x)
+                return _probabilities(self.model(x)), None
+            with AttentionRecorder(self.model) as recorder:
+                logits = self.model(x)
         row = recorder.rollout()[0].cpu().numpy()
         side = round(row.size**0.5)
         return _probabilities(logits), (row / row.mean()).reshape(side, side)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cadx import DISCLAIMER, __version__
+from cadx.bench.command import bench_app
 from cadx.errors import CadxError, CancelledError, InputError, MissingDependencyError, RefusedError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 bundle_app = typer.Typer(no_args_is_help=True, help="Look at a model bundle, or check it.")
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(bench_app, name="bench")
 
 INSTALL = {
     "yaml": "PyYAML",
