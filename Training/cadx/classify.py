@@ -78,7 +78,7 @@ class Reading:
 
 
 class Classifier:
-    """A bundle ready to grade cases, loaded once.
+    """A bundle ready to grade cases, loaded once; ``model`` is its network, ``preparation`` its preparation.
 
     Parameters
     ----------

@@ -37,18 +37,15 @@ def bench_case(folder: Path, parts: Sequence[str], repeats: int, cases: int, not
     rows: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="cadx-bench-") as scratch:
         place = Path(scratch)
-        bundle = papers_bundle(place / "bundle")
-        pair = find_pair(folder, place, note)
         if "whole" in parts or "steps" in parts:
-            classifier = Classifier(bundle, "cpu")
-            if "whole" in parts:
-                rows += whole(pair, classifier, repeats, note)
-            if "steps" in parts:
-                rows += steps(pair, classifier, 5 * repeats)
+            pair, classifier = find_pair(folder, place, note), Classifier(papers_bundle(place / "bundle"), "cpu")
+            rows += whole(pair, classifier, repeats, note) if "whole" in parts else []
+            rows += steps(pair, classifier, 5 * repeats) if "steps" in parts else []
+            del classifier
         if "startup" in parts:
             rows += startup(3 * repeats)
         if "memory" in parts:
-            rows.append(large_pair(bundle, place, note))
+            rows.append(large_pair(papers_bundle(place / "bundle"), place, note))
         if "batch" in parts:
             rows.append(long_batch(place, cases, note))
     return rows

@@ -34,23 +34,34 @@ def loads_torch(arguments: Sequence[str]) -> bool:
 
 
 def peak_bytes(arguments: Sequence[str]) -> int:
-    """Peak resident memory of one ``cadx`` command, in bytes.
+    """Peak resident memory of one ``cadx`` command, in bytes, as it finds it itself at its end.
 
     Raises
     ------
     InputError
         If the command fails.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cadx", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    code = (
+        "import sys\nfrom cadx.cli import main\nfrom cadx.bench.processes import own_peak_bytes\n"
+        f"code = main({list(arguments)!r})\nprint(own_peak_bytes())\nsys.exit(code)"
     )
-    assert process.stderr is not None
-    error = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise InputError(f"cadx {arguments[0]} failed while it was measured: {error.strip().splitlines()[-1]}")
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode:
+        complaint = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"cadx {arguments[0]} failed while it was measured: {complaint}")
+    return int(done.stdout.strip().splitlines()[-1])
+
+
+def own_peak_bytes() -> int:
+    """Peak resident memory of this process in bytes, not counting what it was forked from."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        (line,) = (line for line in status if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        import resource  # not on Windows
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def resident_after_each(arguments: Sequence[str], table: Path, note: Callable[[str], None]) -> list[int]:
