@@ -48,7 +48,6 @@ def case(
     print(f"{found['processor']}, {found['cores']} cores, {found['memory_gib']} GiB")
     print("\n".join(str(row) for row in rows))
     if out is not None:
-        write_report(
-            out, rows, ("cadx", "bench", "case", *(f"--only={part}" for part in parts), f"--repeats={repeats}")
-        )
+        chosen = [f"--only={part}" for part in parts]
+        write_report(out, rows, ("cadx", "bench", "case", *chosen, f"--repeats={repeats}", f"--cases={cases}"))
     return 0
