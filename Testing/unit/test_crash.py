@@ -203,6 +203,33 @@ def test_what_was_moved_away_when_the_process_died_comes_back(tmp_path):
     assert (tmp_path / "out" / "result.json").read_text() == "{}"
 
 
+def test_the_working_folder_and_a_mount_are_filled_not_replaced(tmp_path, monkeypatch):
+    for name, prepare in {
+        "here": lambda folder: monkeypatch.chdir(folder),
+        "mount": lambda folder: monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == folder),
+    }.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        prepare(folder)
+        number = folder.stat().st_ino
+        for content in ("first", "second"):
+            with staged_folder(Path() if name == "here" else folder, replaces=("result.json",)) as stage:
+                (stage / "result.json").write_text(content)
+        assert folder.stat().st_ino == number
+        assert [p.name for p in folder.iterdir()] == ["result.json"]
+        assert (folder / "result.json").read_text() == "second"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["here", "mount"]
+
+
+def test_a_folder_behind_a_link_is_filled_where_it_lies(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "far")
+    with staged_folder(tmp_path / "out", replaces=("result.json",)) as stage:
+        (stage / "result.json").write_text("{}")
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "far" / "result.json").exists()
+
+
 def test_a_text_file_is_whole_or_not_there(tmp_path):
     write_text(tmp_path / "a.csv", "first\n")
     with files_of_at_most(10), pytest.raises(InputError):

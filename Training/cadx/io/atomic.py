@@ -77,18 +77,20 @@ def staged_folder(target: Path, replaces: Iterable[str] | None = None, marker: s
     if replaces is None:
         require_replaceable(target, marker)
     require_writable(target)
+    target = target.resolve()
     made = _missing_parents(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target)
-        stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=SUFFIX, dir=target.parent))
+        place = target if _must_stay(target) else target.parent
+        _sweep(target, place)
+        stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=SUFFIX, dir=place))
     except OSError as error:
         raise InputError(f"The folder {target.name} cannot be written ({error.strerror}); choose another.") from error
     try:
         with held.lock(stage):
             yield stage
             stage.chmod(0o755)
-            _move_in(stage, target, replaces)
+            _move_in(stage, target, replaces, marker)
     except OSError as error:
         raise InputError(f"Writing to {target.name} failed ({error.strerror}); make room there.") from error
     finally:
@@ -106,7 +108,7 @@ def write_text(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        _sweep(path, path.parent)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SUFFIX, dir=path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream, held.lock(Path(name)):
@@ -120,14 +122,28 @@ def write_text(path: Path, text: str) -> None:
         raise InputError(f"{path.name} cannot be written ({error.strerror}); choose another place.") from error
 
 
-def _sweep(target: Path) -> None:
+def _sweep(target: Path, place: Path) -> None:
     """Remove what a killed process left half-made for ``target``, and put back what it had moved away."""
-    for path in target.parent.iterdir():
+    for path in place.iterdir():
         if path.name.startswith(f".{target.name}.") and path.name.endswith(SUFFIX) and not held.is_held(path):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            _remove(path)
     old = _old(target)
     if old.exists() and not target.exists():
         os.replace(old, target)
+
+
+def _must_stay(target: Path) -> bool:
+    """Whether a folder cannot be renamed: a mount, the working folder, or in a folder that may not be written."""
+    return target.is_dir() and (
+        os.path.ismount(target) or Path.cwd().is_relative_to(target) or not os.access(target.parent, os.W_OK)
+    )
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _missing_parents(target: Path) -> list[Path]:
@@ -145,16 +161,18 @@ def _old(target: Path) -> Path:
     return target.with_name(f".{target.name}.old")
 
 
-def _move_in(stage: Path, target: Path, replaces: Iterable[str] | None) -> None:
+def _move_in(stage: Path, target: Path, replaces: Iterable[str] | None, marker: str) -> None:
     names = None if replaces is None else list(replaces)
-    if names is None or not target.exists() or all(path.name in names for path in target.iterdir()):
+    present = [path.name for path in target.iterdir() if path != stage] if target.exists() else []
+    if stage.parent != target and (names is None or set(present) <= set(names)):
         _swap(stage, target)
         return
-    # something else lies in the folder: file by file, the one that vouches for the rest out first and in last
-    for name in names:
-        (target / name).unlink(missing_ok=True)
-    written = [path.name for path in stage.iterdir()]
-    for name in sorted(written, key=lambda name: name == names[0]):
+    # something else lies in the folder, or it must stay: piece by piece, what vouches for the rest out first, in last
+    target.mkdir(exist_ok=True)
+    vouching = marker if names is None else names[0]
+    for name in sorted(present if names is None else names, key=lambda name: name != vouching):
+        _remove(target / name)
+    for name in sorted((path.name for path in stage.iterdir()), key=lambda name: name == vouching):
         os.replace(stage / name, target / name)
 
 
