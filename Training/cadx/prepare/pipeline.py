@@ -155,15 +155,30 @@ class Preparation:
         RefusedError
             If the ROI holds too few slices and ``pad`` is not set.
         """
+        self.check(case, pad=pad)
+        corrected = self.correct_all(case.images, progress)
+        return self.finish(case, corrected, register_t2=register_t2, pad=pad, progress=progress)
+
+    def correct_all(self, images: Mapping[str, Volume], progress: Progress | None = None) -> dict[str, Volume]:
+        """:meth:`correct` for every channel; it depends on the images alone, so a new ROI needs no new one."""
         report = progress or (lambda stage, fraction: None)
-        missing = [c for c in self.spec.channels if c not in case.images]
-        if missing:
-            raise InputError(f"{case.name}: this bundle needs {' and '.join(missing)}; give that volume too.")
-        self._check(case, pad)
         corrected = {}
         for index, channel in enumerate(self.spec.channels):
             report(f"correct {channel}", index / len(self.spec.channels))
-            corrected[channel] = self.correct(case.images[channel], channel)
+            corrected[channel] = self.correct(images[channel], channel)
+        return corrected
+
+    def finish(
+        self,
+        case: Case,
+        corrected: Mapping[str, Volume],
+        *,
+        register_t2: bool = False,
+        pad: bool = False,
+        progress: Progress | None = None,
+    ) -> Prepared:
+        """Registration, where asked for, and the cells of a case whose images were corrected before."""
+        report = progress or (lambda stage, fraction: None)
         motion = None
         if (register_t2 or self.spec.register_ == "rigid") and len(corrected) > 1:
             report("register", 0.8)
@@ -255,8 +270,11 @@ class Preparation:
         geometry = grid.cell_geometry(frame, box, slices, self.spec.grid)
         return CellLayout(geometry, box, slices, frame.positions_mm()[slices], tuple(notices), area)
 
-    def _check(self, case: Case, pad: bool) -> None:
-        """What can be refused before minutes are spent on correction."""
+    def check(self, case: Case, *, pad: bool = False) -> None:
+        """What can be refused before minutes are spent on correction; raises what :meth:`run` raises."""
+        missing = [c for c in self.spec.channels if c not in case.images]
+        if missing:
+            raise InputError(f"{case.name}: this bundle needs {' and '.join(missing)}; give that volume too.")
         for channel in self.spec.channels:
             _require_contrast(case.images[channel], channel)
         name = _named(next(iter(case.images)), case.reference)

@@ -1,0 +1,94 @@
+"""What a panel may ask of its worker, field by field; both sides use these, so that they cannot drift apart."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, TypeAdapter
+
+from cadx.classify import Options
+from cadx.prepare.spec import Strict
+from cadx.roi import Roi
+
+Triple = tuple[float, float, float]
+
+
+class RoiData(Strict):
+    """A box in RAS mm; ``axes`` are its unit vectors, one a row."""
+
+    center_ras: Triple
+    size_mm: Triple
+    axes: tuple[Triple, Triple, Triple]
+    source: str = "ROI"
+
+    @classmethod
+    def of(cls, roi: Roi) -> RoiData:
+        """From a Roi."""
+        return cls.model_validate(
+            {
+                "center_ras": roi.center_ras.tolist(),
+                "size_mm": roi.size_mm.tolist(),
+                "axes": roi.axes.T.tolist(),
+                "source": roi.source,
+            }
+        )
+
+    def to_roi(self) -> Roi:
+        """Raises :class:`cadx.errors.InputError` where the numbers make no box."""
+        return Roi(np.array(self.center_ras), np.array(self.size_mm), np.array(self.axes).T, self.source)
+
+
+class OptionsData(Strict):
+    """The fields of :class:`cadx.classify.Options`."""
+
+    start: int | None = None
+    windows: Literal["central", "all"] = "central"
+    explain: bool = True
+    register_: bool = Field(default=False, alias="register")
+    pad: bool = False
+
+    model_config = {**Strict.model_config, "populate_by_name": True}
+
+    def to_options(self) -> Options:
+        """As the classifier takes them."""
+        return Options(self.start, self.windows, self.explain, self.register_, self.pad)
+
+
+class Prepare(Strict):
+    """Correct the images in ``folder`` and leave the corrected ones beside them."""
+
+    do: Literal["prepare"] = "prepare"
+    id: int
+    folder: str
+
+
+class Load(Strict):
+    """Load the model, so that the first answer does not wait for it."""
+
+    do: Literal["load"] = "load"
+    id: int
+
+
+class Describe(Strict):
+    """Name the device that was chosen, and why."""
+
+    do: Literal["describe"] = "describe"
+    id: int
+
+
+class Classify(Strict):
+    """Grade the case in ``folder``; the map is left there."""
+
+    do: Literal["classify"] = "classify"
+    id: int
+    folder: str
+    roi: RoiData
+    options: OptionsData = OptionsData()
+    name: str = "case"
+    command: tuple[str, ...] = ()
+
+
+REQUEST: TypeAdapter[Prepare | Load | Describe | Classify] = TypeAdapter(
+    Annotated[Prepare | Load | Describe | Classify, Field(discriminator="do")]
+)
