@@ -84,13 +84,16 @@ def test_the_answer_is_that_of_the_classifier(worker, folder, case, bundle):
     assert {**answer["document"], "timings_s": 0} == {**document, "timings_s": 0}
     np.testing.assert_allclose(get_volume(folder, "attention").voxels, expected.attention.voxels, atol=1e-5)
     np.testing.assert_allclose(np.load(folder / "map.npy"), expected.shown.grid_map, atol=1e-5)
-    assert answer["window"] == list(expected.shown.window.indices)
+    assert answer["shown"]["window"] == list(expected.shown.window.indices)
+    assert answer["shown"]["explained"]
     assert [stage for stage, _ in stages] == ["crop", "crop", "load model", "classify", "classify"]
     assert stages[-1] == ("classify", 1.0)
 
 
-def test_corrected_volumes_are_kept_while_the_roi_moves(worker, folder, case):
-    stages = []
+def test_corrected_volumes_are_kept_while_the_roi_moves(worker, tmp_path, case):
+    folder, stages = tmp_path, []
+    for role, volume in case.images.items():
+        put_volume(folder, role, volume)
     for shift in (0, 3, 6):
         moved = Roi(case.roi.center_ras + [shift, 0, 0], case.roi.size_mm, case.roi.axes)
         Job(worker, classify(folder, moved), lambda stage, fraction: stages.append(stage)).wait()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from cadx import DISCLAIMER
+from cadx.errors import InputError
 from cadx.notices import Notice
 
 SCHEMA = "cadx.result/1"
@@ -65,6 +66,21 @@ class Result:
             if not document[optional]:
                 del document[optional]
         return json.loads(json.dumps(document, default=_plain))
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Result:
+        """The inverse of :meth:`to_json`.
+
+        Raises
+        ------
+        InputError
+            If the document is of another schema.
+        """
+        if document.get("schema") != SCHEMA:
+            raise InputError(f"The result is of schema {document.get('schema')}, not {SCHEMA}; make it again.")
+        known = {f.name for f in fields(cls)}
+        values = {key: value for key, value in document.items() if key in known}
+        return cls(**{**values, "warnings": [Notice(**notice) for notice in document["warnings"]]})
 
     def summary(self) -> str:
         """A few lines for a terminal."""

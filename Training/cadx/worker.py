@@ -36,6 +36,7 @@ from cadx.volume import Volume
 
 Emit = Callable[[dict[str, Any]], None]
 UNEXPECTED = 1
+CORRECTED = "corrected"
 
 
 class Worker:
@@ -90,12 +91,18 @@ class Worker:
 
     def _images_of(self, folder: Path, number: int) -> dict[str, Volume]:
         """The case's images; corrected ones are made and left beside them unless that was done before."""
-        images = {channel: get_volume(folder, channel) for channel in self._preparation.spec.channels}
-        if folder != self._folder:
+        channels = self._preparation.spec.channels
+        images = {channel: get_volume(folder, channel) for channel in channels}
+        mark = folder / CORRECTED
+        if folder != self._folder and mark.is_file():
+            # an earlier worker got so far before it was ended
+            self._corrected = {channel: get_volume(folder, f"{channel}.corrected") for channel in channels}
+        elif folder != self._folder:
             self._corrected = self._preparation.correct_all(images, self._progress(number))
             for channel, volume in self._corrected.items():
                 put_volume(folder, f"{channel}.corrected", volume)
-            self._folder = folder
+            mark.touch()
+        self._folder = folder
         return images
 
     def _classify(self, request: Classify) -> None:
@@ -123,11 +130,16 @@ class Worker:
         done = time.perf_counter()
         timings = {"prepare": ready - started, "classify": done - ready, "total": done - started}
         result = replace(reading.result, timings_s={stage: round(s, 4) for stage, s in timings.items()})
+        np.save(folder / "cells.npy", prepared.cells)
         if reading.attention is not None and reading.shown.grid_map is not None:
             put_volume(folder, "attention", reading.attention)
             np.save(folder / "map.npy", reading.shown.grid_map)
-        window = list(reading.shown.window.indices)
-        self._emit({"id": request.id, "event": "result", "document": result.to_json(), "window": window})
+        shown = {
+            "window": list(reading.shown.window.indices),
+            "probabilities": reading.shown.probabilities.tolist(),
+            "explained": reading.attention is not None,
+        }
+        self._emit({"id": request.id, "event": "result", "document": result.to_json(), "shown": shown})
 
     def _described(self) -> dict[str, str]:
         device = self.classifier.device

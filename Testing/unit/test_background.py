@@ -1,0 +1,162 @@
+"""Grading in a worker process gives what the classifier gives, prepared ahead and cancelled at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cadx import output
+from cadx.background import KEPT_CASES, BackgroundClassifier
+from cadx.classify import Classifier, Options
+from cadx.errors import BundleError, CancelledError, InputError, RefusedError
+from cadx.job import WorkerError
+from cadx.result import Result
+from cadx.roi import Roi
+
+
+@pytest.fixture
+def background(bundle):
+    classifier = BackgroundClassifier(bundle.folder, "cpu")
+    yield classifier
+    classifier.close()
+
+
+def moved(case, shift):
+    return replace(case, roi=Roi(case.roi.center_ras + shift, case.roi.size_mm, case.roi.axes))
+
+
+def test_the_reading_is_that_of_the_classifier(background, bundle, case, tmp_path):
+    expected = Classifier(bundle, "cpu").classify(case)
+    found = background.classify(case).result()
+    plain = {"timings_s": 0}
+    assert {**found.result.to_json(), **plain} == {**expected.result.to_json(), **plain}
+    np.testing.assert_array_equal(found.shown.grid, expected.shown.grid)
+    np.testing.assert_allclose(found.shown.grid_map, expected.shown.grid_map, atol=1e-5)
+    np.testing.assert_allclose(found.attention.voxels, expected.attention.voxels, atol=1e-5)
+    assert found.attention.geometry.is_close(expected.attention.geometry)
+    written = output.write_reading(tmp_path / "out", case, found)
+    assert {"result.json", "grid.png", "attention.nii.gz"} <= {p.name for p in written}
+
+
+@pytest.mark.parametrize("options", [Options(windows="all"), Options(explain=False), Options(start=0)])
+def test_options_reach_the_worker(background, bundle, case, options):
+    found = background.classify(case, options).result()
+    expected = Classifier(bundle, "cpu").classify(case, options)
+    assert found.result.probabilities == expected.result.probabilities
+    assert found.result.options == expected.result.options
+    assert (found.attention is None) == (expected.attention is None)
+
+
+def test_what_was_prepared_ahead_shows_the_grid_that_is_fed(background, case):
+    assert background.prepared(case) is None
+    background.prepare(case).wait()
+    assert background.prepare(case) is None
+    for shift in ([0, 0, 0], [4, -3, 0]):
+        ahead = background.prepared(moved(case, shift))
+        fed = background.classify(moved(case, shift)).result()
+        np.testing.assert_array_equal(ahead.grid(ahead.window()), fed.shown.grid)
+
+
+def test_an_earlier_answer_stays_when_another_is_made(background, case):
+    first = background.classify(case).result()
+    before = first.attention.voxels.copy()
+    background.classify(moved(case, [9, 0, 0])).result()
+    np.testing.assert_array_equal(first.attention.voxels, before)
+
+
+def test_what_cannot_be_graded_is_raised_at_once_and_starts_nothing(background, case):
+    with pytest.raises(InputError, match="outside T1"):
+        background.classify(moved(case, [900, 0, 0]))
+    low = replace(case, roi=Roi(case.roi.center_ras, case.roi.size_mm * [1, 1, 0.3], case.roi.axes))
+    with pytest.raises(RefusedError, match="enlarge it by"):
+        background.classify(low)
+    assert background._worker is None
+    with pytest.raises(InputError, match="cannot start at slice 7"):
+        background.classify(case, Options(start=7)).result()
+
+
+def test_after_cancel_the_next_job_finds_what_was_prepared(background, case):
+    background.prepare(case).wait()
+    job = background.classify(case)
+    job.cancel()
+    with pytest.raises(CancelledError):
+        job.result()
+    stages = []
+    again = background.classify(case, progress=lambda stage, fraction: stages.append(stage))
+    assert again.result().result.status == "ok"
+    assert "correct T1" not in stages
+
+
+def test_a_worker_that_was_killed_is_one_sentence_and_the_next_job_works(background, case):
+    job = background.classify(case)
+    background._worker.process.kill()
+    with pytest.raises(WorkerError, match="ended by signal 9"):
+        job.result()
+    assert background.classify(case).result().result.status == "ok"
+
+
+def test_nothing_is_left_when_it_is_closed(bundle, case):
+    background = BackgroundClassifier(bundle.folder, "cpu")
+    background.classify(case).result()
+    scratch, process = background._scratch, background._worker.process
+    assert scratch.is_dir()
+    background.close()
+    assert not scratch.exists()
+    assert process.poll() is not None
+
+
+def test_only_the_latest_cases_are_kept(background, case):
+    for n in range(KEPT_CASES + 2):
+        t1 = case.images["T1"].with_voxels(case.images["T1"].voxels + n)
+        background.prepared(replace(case, images={**case.images, "T1": t1}))
+        time.sleep(0.02)
+    assert len(list(background._scratch.iterdir())) == KEPT_CASES
+
+
+def test_a_bad_bundle_is_known_before_anything_starts(tmp_path):
+    with pytest.raises(BundleError):
+        BackgroundClassifier(tmp_path)
+
+
+def test_a_result_comes_back_from_its_json(background, case):
+    result = background.classify(case).result().result
+    again = Result.from_json(json.loads(json.dumps(result.to_json())))
+    assert again.to_json() == result.to_json()
+    with pytest.raises(InputError, match="schema"):
+        Result.from_json({"schema": "other"})
+
+
+def test_torch_does_not_load_into_the_process_that_asks(bundle, case, tmp_path):
+    from cadx.io.exchange import put_volume
+
+    for role, volume in case.images.items():
+        put_volume(tmp_path, role, volume)
+    (tmp_path / "ask.py").write_text(
+        "import sys\n"
+        "import numpy as np\n"
+        "from pathlib import Path\n"
+        "from cadx.background import BackgroundClassifier\n"
+        "from cadx.case import Case\n"
+        "from cadx.io.exchange import get_volume\n"
+        "from cadx.roi import Roi\n"
+        "if __name__ == '__main__':\n"
+        "    folder = Path(sys.argv[1])\n"
+        "    images = {role: get_volume(folder, role) for role in ('T1', 'T2')}\n"
+        "    g = images['T1'].geometry\n"
+        "    case = Case(images, Roi(g.center_ras, np.array([70.0, 56.0, 9 * 5.5]), g.axes))\n"
+        "    background = BackgroundClassifier(Path(sys.argv[2]), 'cpu')\n"
+        "    print(background.classify(case).result().result.status)\n"
+        "    background.close()\n"
+        "    print(sorted({'torch', 'timm', 'monai'} & set(sys.modules)))\n"
+    )
+    command = [sys.executable, str(tmp_path / "ask.py"), str(tmp_path), str(bundle.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["ok", "[]"]
+    assert Path(bundle.folder).is_dir()

@@ -1,0 +1,223 @@
+"""Grading in a worker process: prepared ahead, answered without waiting, cancelled at once.
+
+The panel's and the console's way from a Case to a Reading; torch never loads into the process that asks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cadx.case import Case
+from cadx.classify import Options, Reading, WindowReading
+from cadx.errors import RefusedError
+from cadx.io.exchange import get_volume, put_volume
+from cadx.job import Job, WorkerProcess
+from cadx.models.bundle import Bundle
+from cadx.prepare.pipeline import Preparation, Prepared, Window
+from cadx.requests import Classify, OptionsData, Prepare, RoiData
+from cadx.result import Result
+from cadx.worker import CORRECTED
+
+ProgressCall = Callable[[str, float], None]
+KEPT_CASES = 2
+
+
+class BackgroundClassifier:
+    """One bundle, one device, one worker at a time; started when first needed, started again after it was ended.
+
+    Parameters
+    ----------
+    bundle
+        Folder of a bundle; verified here, so that a bad one is known before anything starts.
+    device
+        As :mod:`cadx.device` names them.
+    python
+        Interpreter for the worker (in Slicer, PythonSlicer).
+
+    Raises
+    ------
+    BundleError
+        If the bundle cannot be used.
+    """
+
+    def __init__(self, bundle: Path, device: str = "auto", python: str = sys.executable) -> None:
+        self.bundle = Bundle.load(bundle)
+        self.device = device
+        self._python = python
+        self._preparation = Preparation(self.bundle.preparation)
+        self._scratch = Path(tempfile.mkdtemp(prefix="cadx-background-"))
+        self._worker: WorkerProcess | None = None
+
+    def check(self, case: Case, *, pad: bool = False) -> None:
+        """Raise what would stop this case before anything is computed; takes milliseconds.
+
+        Raises
+        ------
+        InputError, RefusedError
+            As :meth:`cadx.prepare.pipeline.Preparation.check`.
+        """
+        self._preparation.check(case, pad=pad)
+
+    def prepare(self, case: Case, progress: ProgressCall | None = None) -> Job | None:
+        """Correct the case's images in the background; None where that was done before."""
+        folder = self._folder(case)
+        if (folder / CORRECTED).is_file():
+            return None
+        return Job(self._running(), Prepare(id=0, folder=str(folder)).model_dump(mode="json"), progress)
+
+    def prepared(self, case: Case, *, pad: bool = False) -> Prepared | None:
+        """The cells for the ROI as it stands now, within milliseconds; None until the images were prepared.
+
+        Raises
+        ------
+        InputError, RefusedError
+            If the ROI cannot be used.
+        """
+        folder = self._folder(case)
+        if not (folder / CORRECTED).is_file():
+            return None
+        channels = self._preparation.spec.channels
+        corrected = {channel: get_volume(folder, f"{channel}.corrected") for channel in channels}
+        return self._preparation.crop(corrected, case.roi, onto=case.reference.geometry, pad=pad)
+
+    def classify(
+        self,
+        case: Case,
+        options: Options | None = None,
+        *,
+        progress: ProgressCall | None = None,
+        command: tuple[str, ...] = (),
+    ) -> ReadingJob:
+        """Grade a case in the background.
+
+        Raises
+        ------
+        InputError, RefusedError
+            At once, where the case cannot be graded as it stands.
+        """
+        options = options or Options()
+        self.check(case, pad=options.pad)
+        folder = self._folder(case)
+        request = Classify(
+            id=0,
+            folder=str(folder),
+            roi=RoiData.of(case.roi),
+            options=OptionsData.model_validate(options.to_json()),
+            name=case.name,
+            command=command,
+        )
+        job = Job(self._running(), request.model_dump(mode="json", by_alias=True), progress)
+        return ReadingJob(job, lambda answer: self._reading(case, folder, options, answer))
+
+    def end(self) -> None:
+        """End the worker, if there is one, with all its children; what was prepared is kept."""
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
+
+    def close(self) -> None:
+        """End the worker and remove what was prepared."""
+        self.end()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def log(self) -> str:
+        """What the worker wrote for developers."""
+        return self._worker.log() if self._worker is not None else ""
+
+    def _running(self) -> WorkerProcess:
+        if self._worker is None or not self._worker.alive:
+            self.end()
+            self._worker = WorkerProcess(["--bundle", str(self.bundle.folder), "--device", self.device], self._python)
+        return self._worker
+
+    def _folder(self, case: Case) -> Path:
+        """Where the case's images cross over; named by their content, so that a new ROI finds what was prepared."""
+        content = "".join(
+            case.images[channel].sha256() for channel in self._preparation.spec.channels if channel in case.images
+        )
+        storage = "".join(str(volume.geometry.ijk_to_ras.tolist()) for volume in case.images.values())
+        folder = self._scratch / hashlib.sha256((content + storage).encode()).hexdigest()[:32]
+        if not folder.is_dir():
+            self._make_room()
+            stage = Path(tempfile.mkdtemp(dir=self._scratch))
+            for channel, volume in case.images.items():
+                put_volume(stage, channel, volume)
+            stage.rename(folder)
+        return folder
+
+    def _make_room(self) -> None:
+        folders = sorted((p for p in self._scratch.iterdir()), key=lambda path: path.stat().st_mtime)
+        for folder in folders[: len(folders) - KEPT_CASES + 1]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _reading(self, case: Case, folder: Path, options: Options, answer: dict[str, Any]) -> Reading:
+        """Put the worker's answer and its files together as the classifier itself would have returned them."""
+        result = Result.from_json(answer["document"])
+        if result.status == "refused":
+            raise RefusedError(str(result.reason))
+        here = self.prepared(case, pad=options.pad)
+        assert here is not None
+        cells = replace(here, cells=np.load(folder / "cells.npy"))
+        shown = answer["shown"]
+        window = Window(tuple(shown["window"]))
+        explained = shown["explained"]
+        return Reading(
+            result=result,
+            prepared=cells,
+            shown=WindowReading(
+                window,
+                cells.grid(window),
+                np.array(shown["probabilities"]),
+                np.load(folder / "map.npy") if explained else None,
+            ),
+            attention=_copied(get_volume(folder, "attention")) if explained else None,
+        )
+
+
+class ReadingJob:
+    """A Job whose answer is a Reading."""
+
+    def __init__(self, job: Job, make: Callable[[dict[str, Any]], Reading]) -> None:
+        self._job = job
+        self._make = make
+        self._reading: Reading | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an answer or an error."""
+        return self._job.done
+
+    def poll(self) -> bool:
+        """Take what the worker has said; returns at once, True when the job is done."""
+        return self._job.poll()
+
+    def cancel(self) -> None:
+        """End the worker with all its children; the job ends as cancelled."""
+        self._job.cancel()
+
+    def result(self) -> Reading:
+        """The Reading; waits for it.
+
+        Raises
+        ------
+        CadxError
+            What the worker raised, :class:`cadx.job.WorkerError` where it died,
+            :class:`cadx.errors.CancelledError` after :meth:`cancel`.
+        """
+        if self._reading is None:
+            self._reading = self._make(self._job.wait())
+        return self._reading
+
+
+def _copied(volume: Any) -> Any:
+    """Its voxels in memory: the next answer overwrites the file."""
+    return volume.with_voxels(np.array(volume.voxels))
