@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from cadx.errors import CadxError, CancelledError, InputError, RefusedError
 from cadx.io.atomic import write_text
 from cadx.io.files import read_roi, read_volume
 from cadx.io.jsonfile import read_json
+from cadx.summary import case_record, failure_record, summary_text
 
 COLUMNS = ("case", "t1", "t2", "roi")
 MAX_TABLE_BYTES = 100_000_000
@@ -109,7 +110,7 @@ def run_batch(
         if record is None:
             record = _run_case(row, classifier, case_folder, options, margin_mm, command, note)
         records.append(record)
-        write_text(folder / "summary.csv", _summary(records, classifier.bundle.settings.classes))
+        write_text(folder / "summary.csv", summary_text(records, classifier.bundle.settings.classes))
         if emit:
             emit(record)
         if progress:
@@ -138,36 +139,20 @@ def _run_case(
         except RefusedError as error:
             refused = classifier.refusal(case, error, options, command)
             output.write_refusal(folder, refused)
-            return _record(row.case, refused.to_json())
+            return case_record(row.case, refused.to_json())
         output.write_reading(folder, case, reading, note)
-        return _record(row.case, reading.result.to_json())
+        return case_record(row.case, reading.result.to_json())
     except CancelledError:
         raise
     except CadxError as error:
         output.remove(folder)
-        return _failure(row.case, str(error))
+        return failure_record(row.case, str(error))
     except Exception as error:
         log.exception("%s", row.case)
         output.remove(folder)
-        return _failure(row.case, f"An unexpected {type(error).__name__} stopped this case; run it alone with --debug.")
-
-
-def _failure(case: str, sentence: str) -> dict[str, str]:
-    return {"case": case, "status": "failed", "label": "", "warnings": "", "error": sentence}
-
-
-def _record(case: str, document: Mapping[str, object]) -> dict[str, str]:
-    warnings = " ".join(w["text"] for w in document["warnings"])  # type: ignore[attr-defined]
-    record = {
-        "case": case,
-        "status": str(document["status"]),
-        "label": str(document["label"] or ""),
-        "warnings": warnings,
-        "error": str(document.get("reason", "")),
-    }
-    for name, value in document["probabilities"].items():  # type: ignore[attr-defined]
-        record[f"p:{name}"] = f"{value:.6f}"
-    return record
+        return failure_record(
+            row.case, f"An unexpected {type(error).__name__} stopped this case; run it alone with --debug."
+        )
 
 
 def _kept(folder: Path, row: Row, classifier: Classifier, options: Options, margin_mm: float) -> dict[str, str] | None:
@@ -176,15 +161,6 @@ def _kept(folder: Path, row: Row, classifier: Classifier, options: Options, marg
         document = read_json(folder / "result.json")
         case = read_case(row, lambda text: None, margin_mm)
         same = document["request_sha256"] == classifier.request_sha256(case, options)
-        return _record(row.case, document) if same else None
+        return case_record(row.case, document) if same else None
     except (OSError, ValueError, KeyError, TypeError, CadxError):
         return None
-
-
-def _summary(records: list[dict[str, str]], classes: tuple[str, ...]) -> str:
-    stream = io.StringIO()
-    names = ["case", "status", "label", *(f"p:{name}" for name in classes), "warnings", "error"]
-    writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return stream.getvalue()

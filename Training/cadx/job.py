@@ -19,7 +19,7 @@ from cadx.errors import CadxError, CancelledError, InputError, MissingDependency
 
 MAX_EVENT_BYTES = 50_000_000
 END_WITHIN_S = 2.0
-_BY_CODE = {e.exit_code: e for e in (InputError, MissingDependencyError, RefusedError, CancelledError)}
+BY_EXIT_CODE = {e.exit_code: e for e in (InputError, MissingDependencyError, RefusedError, CancelledError)}
 
 
 class WorkerError(CadxError):
@@ -51,7 +51,7 @@ class WorkerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=_environment() if environment is None else environment,
+            env=package_environment() if environment is None else environment,
             start_new_session=os.name == "posix",
         )
         assert self.process.stdout is not None
@@ -187,7 +187,7 @@ class Job:
         if event["event"] == "progress":
             self._progress(str(event.get("stage", "")), float(event.get("fraction", 0.0)))
         elif event["event"] == "error":
-            kind = _BY_CODE.get(int(event.get("exit_code", 1)), WorkerError)
+            kind = BY_EXIT_CODE.get(int(event.get("exit_code", 1)), WorkerError)
             self.error = kind(str(event.get("text", "The work failed; look at the log.")))
         elif event["event"] in ("done", "result"):
             self.answer = event
@@ -224,7 +224,8 @@ class Job:
             self.error = CancelledError("Cancelled.")
 
 
-def _environment() -> dict[str, str]:
+def package_environment() -> dict[str, str]:
+    """This process's environment with this package on the path, for a process that runs it."""
     """This process's environment, with the folder of this package on the path."""
     package = str(Path(errors.__file__).resolve().parents[1])
     known = os.environ.get("PYTHONPATH", "")

@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cadx import pictures
 from cadx.case import Case
 from cadx.classify import Reading
-from cadx.errors import MissingDependencyError
+from cadx.errors import InputError, MissingDependencyError
 from cadx.io.atomic import staged_folder
 from cadx.io.files import write_volume
 from cadx.result import Result
+from cadx.summary import case_record, summary_text
 
 NAMES = ("result.json", "grid.png", "profile.png", "attention.nii.gz", "overview.png", "scene.mrb")
+EXPORTED = {"json": ("result.json",), "csv": ("summary.csv",), "png": ("grid.png", "profile.png")}
+FORMATS = tuple(EXPORTED)
 log = logging.getLogger(__name__)
 
 
@@ -33,9 +36,7 @@ def write_reading(folder: Path, case: Case, reading: Reading, note: Callable[[st
     with staged_folder(folder, replaces=NAMES) as stage:
         document = reading.result.to_json()
         _write_json(stage / "result.json", reading.result)
-        pictures.draw_grid(stage / "grid.png", reading, tuple(case.images)[: reading.shown.grid.shape[0]])
-        if reading.result.windows:
-            pictures.draw_profile(stage / "profile.png", reading)
+        _draw(stage, case, reading)
         if reading.attention is not None:
             write_volume(stage / "attention.nii.gz", reading.attention)
         try:
@@ -44,6 +45,31 @@ def write_reading(folder: Path, case: Case, reading: Reading, note: Callable[[st
             note(f"No overview.png and scene.mrb: {error}")
         names = sorted(path.name for path in stage.iterdir())
     return [folder / name for name in names]
+
+
+def export_reading(folder: Path, case: Case, reading: Reading, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write what was chosen of a reading: ``json`` (result.json), ``csv`` (one row, summary.csv), ``png`` (pictures).
+
+    Raises
+    ------
+    InputError
+        If a format is unknown or the folder cannot be written.
+    """
+    unknown = sorted(set(formats) - set(FORMATS))
+    if unknown or not formats:
+        raise InputError(f"There is no format '{', '.join(unknown)}' to export; choose from {', '.join(FORMATS)}.")
+    names = [name for chosen in FORMATS if chosen in formats for name in EXPORTED[chosen]]
+    with staged_folder(folder, replaces=names) as stage:
+        if "json" in formats:
+            _write_json(stage / "result.json", reading.result)
+        if "csv" in formats:
+            record = case_record(case.name, reading.result.to_json())
+            text = summary_text([record], tuple(reading.result.probabilities))
+            (stage / "summary.csv").write_text(text, encoding="utf-8", newline="")
+        if "png" in formats:
+            _draw(stage, case, reading)
+        written = sorted(path.name for path in stage.iterdir())
+    return [folder / name for name in written]
 
 
 def write_refusal(folder: Path, result: Result) -> None:
@@ -58,6 +84,12 @@ def remove(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()
+
+
+def _draw(folder: Path, case: Case, reading: Reading) -> None:
+    pictures.draw_grid(folder / "grid.png", reading, tuple(case.images)[: reading.shown.grid.shape[0]])
+    if reading.result.windows:
+        pictures.draw_profile(folder / "profile.png", reading)
 
 
 def _write_json(path: Path, result: Result) -> None:
