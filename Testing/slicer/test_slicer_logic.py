@@ -128,5 +128,5 @@ def test_a_batch_becomes_a_table(logic, case, bundle, tmp_path):
         columns = {table.GetColumnName(i): i for i in range(table.GetNumberOfColumns())}
         assert table.GetCellText(0, columns["status"]) == "ok"
         assert "gone.nii.gz" in table.GetCellText(1, columns["warnings"])
-        with pytest.raises(InputError, match="cannot be read as a CSV table"):
+        with pytest.raises(InputError, match="no table absent.csv"):
             logic.classifyBatch(tmp_path / "absent.csv", tmp_path / "o", scene=scene, bundle=bundle.folder)

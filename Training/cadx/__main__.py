@@ -16,7 +16,13 @@ def _stop(number: int, frame: Any) -> NoReturn:
 def run() -> NoReturn:
     """Run the command line as a process of its own."""
     try:
-        signal.signal(signal.SIGTERM, _stop)
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), _stop)
+        for stream in (sys.stdout, sys.stderr):
+            # a terminal that knows no such letter shows another, rather than losing the result
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")
         from cadx.cli import main
 
         code = main()

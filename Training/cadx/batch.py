@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,14 @@ from cadx.classify import Classifier, Options
 from cadx.errors import CadxError, CancelledError, InputError, RefusedError
 from cadx.io.atomic import write_text
 from cadx.io.files import read_roi, read_volume
-from cadx.io.jsonfile import read_json
+from cadx.io.jsonfile import JsonError, read_json
+from cadx.result import Result
 from cadx.summary import case_record, failure_record, summary_text
 
 COLUMNS = ("case", "t1", "t2", "roi")
 MAX_TABLE_BYTES = 100_000_000
+MAX_NAME_BYTES = 200
+SUMMARY = "summary.csv"
 log = logging.getLogger(__name__)
 
 
@@ -45,14 +49,27 @@ def read_cases(table: Path) -> list[Row]:
         Row(r["case"], *(resolve(table.parent, r[column]) for column in COLUMNS[1:]))
         for r in read_table(table, COLUMNS)
     ]
-    names = [row.case for row in rows]
+    names = Counter(row.case for row in rows)
     for name in names:
-        if not name or name in (".", "..") or Path(name).name != name or "\\" in name:
-            raise InputError(f"{table.name}: '{name}' cannot name a case's folder; use letters, digits and dashes.")
-    repeated = next((name for name in names if names.count(name) > 1), None)
+        if not _names_a_folder(name):
+            raise InputError(
+                f"{table.name}: '{name[:80]}' cannot name a case's folder; use letters, digits and dashes."
+            )
+    repeated = next((name for name, count in names.items() if count > 1), None)
     if repeated:
         raise InputError(f"{table.name} names the case '{repeated}' twice; give each case its own name.")
     return rows
+
+
+def _names_a_folder(name: str) -> bool:
+    """A plain name: no path, not hidden, no letter that does not print, no file of the batch's own."""
+    return (
+        0 < len(name.encode()) <= MAX_NAME_BYTES
+        and name.isprintable()
+        and not name.startswith(".")
+        and not set(name) & set('/\\:*?"<>|')
+        and name != SUMMARY
+    )
 
 
 def read_table(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
@@ -64,6 +81,8 @@ def read_table(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
         If it cannot be read, is empty or lacks a column.
     """
     try:
+        if not table.is_file():
+            raise InputError(f"There is no table {table.name or 'of that name'}; check the path.")
         if table.stat().st_size > MAX_TABLE_BYTES:
             raise InputError(f"{table.name} is too large for a table of cases; split it.")
         reader = csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"), newline=""))
@@ -103,6 +122,7 @@ def run_batch(
     With ``resume`` a case is kept whose ``result.json`` was made from the same images, ROI, bundle and options. A case
     that fails keeps no files of an earlier run.
     """
+    names = classifier.bundle.settings.classes
     records: list[dict[str, str]] = []
     for number, row in enumerate(rows, start=1):
         case_folder = folder / row.case
@@ -110,7 +130,7 @@ def run_batch(
         if record is None:
             record = _run_case(row, classifier, case_folder, options, margin_mm, command, note)
         records.append(record)
-        write_text(folder / "summary.csv", summary_text(records, classifier.bundle.settings.classes))
+        write_text(folder / SUMMARY, summary_text(records, names))
         if emit:
             emit(record)
         if progress:
@@ -133,6 +153,7 @@ def _run_case(
     note: Callable[[str], None],
 ) -> dict[str, str]:
     try:
+        output.require_apart(folder, (row.t1, row.t2, row.roi))
         case = read_case(row, note, margin_mm)
         try:
             reading = classifier.classify(case, options, command=command)
@@ -147,6 +168,9 @@ def _run_case(
     except CadxError as error:
         output.remove(folder)
         return failure_record(row.case, str(error))
+    except MemoryError:
+        output.remove(folder)
+        return failure_record(row.case, "Memory ran out; use a smaller volume or close other programs.")
     except Exception as error:
         log.exception("%s", row.case)
         output.remove(folder)
@@ -158,9 +182,9 @@ def _run_case(
 def _kept(folder: Path, row: Row, classifier: Classifier, options: Options, margin_mm: float) -> dict[str, str] | None:
     """The record of an earlier run on the same images, ROI, bundle and options; None where it must be done again."""
     try:
-        document = read_json(folder / "result.json")
+        result = Result.from_json(read_json(folder / "result.json"))
         case = read_case(row, lambda text: None, margin_mm)
-        same = document["request_sha256"] == classifier.request_sha256(case, options)
-        return case_record(row.case, document) if same else None
-    except (OSError, ValueError, KeyError, TypeError, CadxError):
+    except (JsonError, CadxError, OSError):
         return None
+    same = result.request_sha256 == classifier.request_sha256(case, options)
+    return case_record(row.case, result.to_json()) if same and output.is_whole(folder, result) else None

@@ -47,14 +47,20 @@ class Case:
 
     def notices(self) -> list[Notice]:
         """What is noteworthy before anything is computed."""
-        frames = {v.frame_of_reference for v in self.images.values() if v.frame_of_reference}
-        if len(frames) < 2:
-            return []
+        notices = []
+        hashes = [v.sha256() for v in self.images.values()]
         names = " and ".join(self.images)
-        return [
-            Notice(
-                "frame-of-reference",
+        if len(set(hashes)) < len(hashes):
+            notices.append(Notice("same-image", f"{names} hold the same image; check that the right ones were chosen."))
+        for role, volume in self.images.items():
+            if not volume.oriented:
+                text = f"{role} ({volume.name}) does not say where it lies in the patient; check that {names} match."
+                notices.append(Notice("no-orientation", text))
+        frames = {v.frame_of_reference for v in self.images.values() if v.frame_of_reference}
+        if len(frames) > 1:
+            text = (
                 f"{names} were stored in different frames of reference; check that they lie on each other, "
-                "or register them.",
+                "or register them."
             )
-        ]
+            notices.append(Notice("frame-of-reference", text))
+        return notices

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cadx import __version__, device
 from cadx.case import Case
-from cadx.errors import RefusedError
+from cadx.errors import BundleError, RefusedError
 from cadx.explain.rollout import AttentionRecorder, supports_rollout
 from cadx.models.bundle import Bundle
 from cadx.notices import DEMO_MODEL, Notice
@@ -28,6 +28,7 @@ from cadx.volume import Volume
 if TYPE_CHECKING:
     from torch import Tensor
 
+NO_METHOD = "none"
 Windows = Literal["central", "all"]
 
 
@@ -230,8 +231,9 @@ class Classifier:
             with AttentionRecorder(self.model) as recorder:
                 logits = self.model(x)
         row = recorder.rollout()[0].cpu().numpy()
+        probabilities = _probabilities(logits)
         side = round(row.size**0.5)
-        return _probabilities(logits), (row / row.mean()).reshape(side, side)
+        return probabilities, (row / row.mean()).reshape(side, side)
 
     def _standing_notices(self) -> list[Notice]:
         """What holds for every case of this classifier; the demonstration comes first, so that nothing cuts it."""
@@ -299,7 +301,10 @@ def versions() -> dict[str, str]:
 
 
 def _probabilities(logits: Tensor) -> NDArray[np.floating]:
-    return logits.double().softmax(-1)[0].cpu().numpy()
+    probabilities = logits.double().softmax(-1)[0].cpu().numpy()
+    if not np.isfinite(probabilities).all():
+        raise BundleError("The bundle's network gives no finite number for this case; get the bundle anew.")
+    return probabilities
 
 
 def _mean_attention(prepared: Prepared, readings: list[WindowReading]) -> Volume:
@@ -366,7 +371,10 @@ def _describe_explanation(explained: bool, wanted: bool) -> dict[str, str] | Non
     if not wanted:
         return None
     if not explained:
-        return {"method": "none", "text": "This model has no class token, so attention rollout is not defined for it."}
+        return {
+            "method": NO_METHOD,
+            "text": "This model has no class token, so attention rollout is not defined for it.",
+        }
     return {
         "method": "attention rollout (Abnar and Zuidema, 2020)",
         "unit": "relative to the average patch (1 = average)",

@@ -124,6 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if "--debug" in arguments:
             raise
+        sentence = _foreseen(error)
+        if sentence:
+            return _complain(sentence, InputError.exit_code)
         return _complain(
             f"An unexpected {type(error).__name__} stopped the command; run it again with --debug and report it.",
             UNEXPECTED,
@@ -162,6 +165,7 @@ def classify(
 
     options = _options(start, windows, explain, register, pad)
     require_writable(out)
+    output.require_apart(out, (t1, t2, roi))
     case = read_case(Row("case", t1, t2, roi), _note, roi_margin)
     classifier = _classifier(bundle, device, precision)
     try:
@@ -196,11 +200,13 @@ def batch(
     debug: Debug = False,
 ) -> int:
     """Grade every case of a table: a folder a case and summary.csv in OUT."""
-    from cadx.batch import read_cases, run_batch
+    from cadx.batch import SUMMARY, read_cases, run_batch
     from cadx.io.atomic import require_writable
 
     rows = read_cases(cases)
     require_writable(out)
+    if cases.resolve() == (out / SUMMARY).resolve():
+        raise InputError(f"{cases.name} would be overwritten by the batch's own summary; give another --out.")
     failed = run_batch(
         rows,
         _classifier(bundle, device, precision),
@@ -407,14 +413,14 @@ def _note(text: str) -> None:
 
 
 def _stage(stage: str, fraction: float) -> None:
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         end = "\n" if (stage, fraction) == ("classify", 1.0) else ""
         print(f"\r{stage:<30}{fraction:>5.0%}", end=end, file=sys.stderr)
 
 
 def _counted(what: str) -> Callable[[int, int], None]:
     def show(done: int, total: int) -> None:
-        if sys.stderr.isatty() or done == total or done % 50 == 0:
+        if (sys.stderr is not None and sys.stderr.isatty()) or done == total or done % 50 == 0:
             print(f"\r{done} of {total} {what}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
     return show
@@ -427,6 +433,20 @@ def _missing(error: ModuleNotFoundError) -> int:
     return _complain(sentence, MissingDependencyError.exit_code)
 
 
+def _foreseen(error: Exception) -> str:
+    """A sentence for what the system or a typed setting complains of; empty for a fault of the program."""
+    if isinstance(error, OSError) and error.strerror:
+        name = Path(str(error.filename)).name[:80] if error.filename else "A file"
+        return f"{name} cannot be used ({error.strerror}); check its path, permissions and space."
+    from pydantic import ValidationError
+
+    from cadx.prepare.spec import first_complaint
+
+    return f"The setting {first_complaint(error)}" if isinstance(error, ValidationError) else ""
+
+
 def _complain(sentence: str, code: int) -> int:
-    print(f"cadx: {sentence}", file=sys.stderr)
+    """One line, whatever a file's name holds."""
+    line = "".join(letter if letter.isprintable() else " " for letter in sentence)
+    print(f"cadx: {line}", file=sys.stderr)
     return code

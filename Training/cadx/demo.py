@@ -10,8 +10,9 @@ from pathlib import Path
 from cadx import output
 from cadx.case import Case
 from cadx.classify import Classifier, Reading
-from cadx.dataset import is_synthetic
+from cadx.dataset import MARKER, is_synthetic
 from cadx.errors import InputError, MissingDependencyError
+from cadx.io.atomic import require_writable
 from cadx.models.bundle import Bundle
 
 BUNDLE = "ipmn-phantom-demo"
@@ -37,11 +38,12 @@ def run_demo(
     folder: Path, seed: int, bundle: Path, device: str, say: Callable[[str], None], command: tuple[str, ...] = ()
 ) -> Reading:
     """Make a phantom, grade it and leave input and output files in ``folder``."""
+    require_writable(folder)
+    classifier = Classifier(Bundle.load(bundle), device)
     say("Making a synthetic patient (T1, T2, ROI) ...")
     table = _new_patient(folder / "patient", seed)
     case, truth = _load(table, say)
     say("Preparing and grading ...")
-    classifier = Classifier(Bundle.load(bundle), device)
     reading = classifier.classify(case, command=command)
     output.write_reading(folder, case, reading, say)
     say(f"The phantom was made as: {truth}")
@@ -52,7 +54,7 @@ def _new_patient(folder: Path, seed: int) -> Path:
     """One phantom in ``folder``; only an earlier phantom is replaced."""
     from cadx.phantom import write_cohort
 
-    if is_synthetic(folder):
+    if is_synthetic(folder) and all(path.name in ("cases.csv", MARKER, "phantom-0000") for path in folder.iterdir()):
         shutil.rmtree(folder)
     return write_cohort(folder, 1, seed)
 

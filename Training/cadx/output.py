@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cadx import pictures
 from cadx.case import Case
-from cadx.classify import Reading
+from cadx.classify import NO_METHOD, Reading
 from cadx.errors import InputError, MissingDependencyError
 from cadx.io.atomic import staged_folder
 from cadx.io.files import write_volume
@@ -81,9 +81,38 @@ def write_refusal(folder: Path, result: Result) -> None:
 def remove(folder: Path) -> None:
     """Remove what an earlier run left of a case that now fails; the folder too if nothing else is in it."""
     for name in NAMES:
-        (folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()
+
+
+def is_whole(folder: Path, result: Result) -> bool:
+    """Whether the files that belong to a result are all there and none is empty."""
+    wanted = ["result.json"]
+    if result.status == "ok":
+        wanted += ["grid.png", *(["profile.png"] if result.windows else [])]
+        if result.explanation and result.explanation.get("method") != NO_METHOD:
+            wanted.append("attention.nii.gz")
+    try:
+        return all((folder / name).stat().st_size > 0 for name in wanted)
+    except OSError:
+        return False
+
+
+def require_apart(folder: Path, inputs: Iterable[str]) -> None:
+    """Refuse to write over what is read.
+
+    Raises
+    ------
+    InputError
+        If an input is one of the files that a result in ``folder`` would replace.
+    """
+    written = {(folder / name).absolute() for name in NAMES}
+    for text in inputs:
+        with contextlib.suppress(OSError, ValueError):
+            if Path(text).absolute() in written or Path(text).resolve() in {path.resolve() for path in written}:
+                raise InputError(f"{Path(text).name} would be overwritten by the result; give another folder for it.")
 
 
 def _draw(folder: Path, case: Case, reading: Reading) -> None:

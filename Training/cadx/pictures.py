@@ -48,7 +48,9 @@ def draw_grid(path: Path, reading: Reading, channels: tuple[str, ...]) -> None:
         for row in range(rows):
             axes = figure.add_subplot(grids[row, column])
             _show_cells(axes, grid[column], reading)
-            axes.set_title(name if row == 0 else f"{name} with attention rollout", color=INK, fontsize=13)
+            axes.set_title(
+                name if row == 0 else f"{name} with attention rollout", color=INK, fontsize=13, parse_math=False
+            )
             if row == 1 and grid_map is not None:
                 drawn = _overlay(axes, grid_map, reading)
     if grid_map is not None:
@@ -74,7 +76,8 @@ def draw_profile(path: Path, reading: Reading) -> None:
     axes.yaxis.label.set_color(INK)
     axes.tick_params(colors=INK)
     axes.grid(alpha=0.2)
-    axes.legend(facecolor=PAPER, labelcolor=INK, framealpha=0.6)
+    for text in axes.legend(facecolor=PAPER, labelcolor=INK, framealpha=0.6).get_texts():
+        text.set_parse_math(False)
     _caption(figure, reading)
     figure.savefig(path, facecolor=PAPER)
 
@@ -98,12 +101,16 @@ def _caption(figure: Figure, reading: Reading) -> None:
     shares = "    ".join(f"{name} {p:.1%}" for name, p in result.probabilities.items())
     bundle = f"{result.bundle['name']} {result.bundle['version']}"
     height = figure.get_figheight()
-    figure.text(0.03, 1 - 0.2 / height, f"{result.label}", color=INK, fontsize=17, va="top", weight="bold")
-    figure.text(0.97, 1 - 0.2 / height, f"{shares}\n{bundle}", color=INK, fontsize=11, va="top", ha="right")
+    figure.text(
+        0.03, 1 - 0.2 / height, f"{result.label}", color=INK, fontsize=17, va="top", weight="bold", parse_math=False
+    )
+    figure.text(
+        0.97, 1 - 0.2 / height, f"{shares}\n{bundle}", color=INK, fontsize=11, va="top", ha="right", parse_math=False
+    )
     width = int(figure.get_figwidth() * 11)
     lines = [line for notice in result.warnings for line in textwrap.wrap(notice.text, width)]
     text = "\n".join([*lines, result.disclaimer])
-    figure.text(0.03, 0.1 / height, text, color=WARNING, fontsize=11, va="bottom", linespacing=1.3)
+    figure.text(0.03, 0.1 / height, text, color=WARNING, fontsize=11, va="bottom", linespacing=1.3, parse_math=False)
 
 
 def _show_cells(axes: Axes, image: NDArray[np.float32], reading: Reading) -> None:

@@ -74,13 +74,22 @@ class Result:
         Raises
         ------
         InputError
-            If the document is of another schema.
+            If the document is of another schema, or not whole.
         """
-        if document.get("schema") != SCHEMA:
-            raise InputError(f"The result is of schema {document.get('schema')}, not {SCHEMA}; make it again.")
+        if not isinstance(document, Mapping) or document.get("schema") != SCHEMA:
+            raise InputError(f"The result is of another schema than {SCHEMA}; make it again.")
         known = {f.name for f in fields(cls)}
         values = {key: value for key, value in document.items() if key in known}
-        return cls(**{**values, "warnings": [Notice(**notice) for notice in document["warnings"]]})
+        try:
+            probabilities = {str(name): float(p) for name, p in document["probabilities"].items()}
+            warnings = [Notice(str(n["code"]), str(n["text"])) for n in document["warnings"]]
+            result = cls(**{**values, "probabilities": probabilities, "warnings": warnings})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError("The result is not as this program writes it; make it again.") from error
+        graded = result.status == "ok" and result.label in probabilities
+        if not graded and (result.status, result.label) != ("refused", None):
+            raise InputError("The result's grade is none of its classes; make it again.")
+        return result
 
     def summary(self) -> str:
         """A few lines for a terminal."""

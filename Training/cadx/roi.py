@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cadx.errors import InputError
 from cadx.geometry import Array, lps_to_ras
@@ -94,7 +94,7 @@ class Roi:
         """Bounding box, along ``axes`` (columns, RAS), of the mask's voxels above zero plus a margin in mm."""
         if not np.isfinite(margin_mm) or margin_mm < 0:
             raise InputError(f"The margin around the mask is {margin_mm} mm; give 0 mm or more.")
-        kji = np.argwhere(np.asarray(mask.voxels) > 0)
+        kji = _row_ends(np.asarray(mask.voxels) > 0)
         if not len(kji):
             raise InputError(f"{mask.name}: the mask is empty, so there is no ROI; give one with voxels above zero.")
         axes = np.asarray(axes, dtype=float)
@@ -143,6 +143,14 @@ class Roi:
         }
 
 
+def _row_ends(inside: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """(n, 3) K, J, I of the first and the last voxel in every row: no voxel lies further out in any direction."""
+    k, j = np.nonzero(inside.any(axis=2))
+    rows = inside[k, j]
+    first, last = rows.argmax(axis=1), rows.shape[1] - 1 - rows[:, ::-1].argmax(axis=1)
+    return np.concatenate([np.stack([k, j, ends], axis=1) for ends in (first, last)])
+
+
 def _millimetres(size: Array) -> str:
     return " x ".join(f"{value:g}" for value in size) + " mm"
 
@@ -167,12 +175,16 @@ def _roi_from_markups(document: dict[str, Any], name: str) -> Roi:
     system = str(roi.get("coordinateSystem", "LPS")).upper()
     if system not in ("LPS", "RAS", "0", "1"):
         raise InputError(f"{name}: the coordinate system '{system}' is neither LPS nor RAS; save the ROI again.")
+    if roi.get("coordinateUnits", "mm") not in ("mm", ["mm", "UCUM", "millimeter"]):
+        raise InputError(f"{name}: the ROI is not in millimetres; save it in mm.")
+    if roi.get("insideOut"):
+        raise InputError(f"{name}: the ROI is turned inside out; draw it as an ordinary box.")
     to_ras = (lambda v: np.asarray(v, dtype=float)) if system in ("RAS", "0") else lps_to_ras
     try:
         columns = np.asarray(roi["orientation"], dtype=float).reshape(3, 3) if "orientation" in roi else None
         axes_ras = np.eye(3) if columns is None else to_ras(columns.T).T
         return Roi(to_ras(roi["center"]), np.asarray(roi["size"], dtype=float), axes_ras, source=name)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{name}: the ROI has no complete centre, size and orientation; save it again.") from error

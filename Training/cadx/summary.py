@@ -31,7 +31,7 @@ def summary_text(records: list[dict[str, str]], classes: tuple[str, ...]) -> str
     """All rows as CSV: case, status, label, one column a class, warnings, error."""
     stream = io.StringIO()
     names = ["case", "status", "label", *(f"p:{name}" for name in classes), "warnings", "error"]
-    writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
+    writer = csv.DictWriter(stream, names, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
     return stream.getvalue()

@@ -31,6 +31,8 @@ class Volume:
         What to call it in messages: a file's base name or a node's name, never a patient's.
     patient_id, frame_of_reference
         From DICOM where known; compared between T1 and T2, never written to any output.
+    oriented
+        False where the file says nothing of its place in the patient, so that ``geometry`` is a guess.
 
     Raises
     ------
@@ -49,6 +51,7 @@ class Volume:
     name: str = "volume"
     patient_id: str | None = None
     frame_of_reference: str | None = None
+    oriented: bool = True
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or self.voxels.shape[::-1] != self.geometry.size_ijk:

@@ -6,12 +6,14 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cadx.errors import InputError
 from cadx.io import held
+from cadx.io.names import require_plain_name
 
 SUFFIX = ".partial"
 
@@ -40,6 +42,7 @@ def require_writable(target: Path) -> None:
     InputError
         If it is a file, lies below one, or the nearest folder that exists may not be written.
     """
+    require_plain_name(target)
     try:
         place = target.absolute()
         while not place.exists():
@@ -125,11 +128,19 @@ def write_text(path: Path, text: str) -> None:
 def _sweep(target: Path, place: Path) -> None:
     """Remove what a killed process left half-made for ``target``, and put back what it had moved away."""
     for path in place.iterdir():
-        if path.name.startswith(f".{target.name}.") and path.name.endswith(SUFFIX) and not held.is_held(path):
+        if path.name.startswith(f".{target.name}.") and path.name.endswith(SUFFIX) and _is_left(path):
             _remove(path)
     old = _old(target)
     if old.exists() and not target.exists():
         os.replace(old, target)
+
+
+def _is_left(path: Path) -> bool:
+    """Whether nobody works on it; what is just being made may not be held yet."""
+    try:
+        return time.time() - path.stat().st_mtime > 1.0 and not held.is_held(path)
+    except OSError:
+        return False
 
 
 def _must_stay(target: Path) -> bool:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cadx.errors import InputError
+from cadx.io.dicomfile import FileFacts, inspect, is_dicom, require_shallow
+from cadx.io.names import require_plain_name
 from cadx.io.payload import MAX_DEFLATE_RATIO, require_size
 from cadx.volume import Volume
 
@@ -26,6 +28,7 @@ REPETITION_TIME = "0018|0080"
 ECHO_TIME = "0018|0081"
 POSITION = "0020|0032"
 ORIENTATION = "0020|0037"
+PIXEL_SPACING = "0028|0030"
 MAX_DRIFT_MM = 0.1
 MAX_FILES = 50_000
 FRAME_OF_REFERENCE = "0020|0052"
@@ -64,15 +67,6 @@ class Series:
         return f"#{self.number}: {self.description or 'no description'} ({len(self.files)} slices, {times}, {guess})"
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file carries the DICOM magic word."""
-    try:
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
 def list_series(folder: Path) -> list[Series]:
     """The DICOM series in a folder and the folders in it, in order of their file names.
 
@@ -84,24 +78,43 @@ def list_series(folder: Path) -> list[Series]:
     import SimpleITK as sitk
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    folder = folder.absolute()
+    files = _files(folder)
+    facts = {file: inspect(file) for file in files if is_dicom(file)}
+    for file in set(files) - set(facts):
+        require_shallow(file)
     found: list[tuple[str, ...]] = []
-    for place in _folders(folder):
+    for place in sorted({file.parent for file in files}):
         for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(place)):
             found.append(tuple(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(place), uid)))
     if not found:
         raise InputError(f"{folder.name} holds no DICOM series; give the folder with the .dcm files of one study.")
+    _require_all_read(facts, found)
     return [_describe(number, files) for number, files in enumerate(found, start=1)]
 
 
-def _folders(folder: Path) -> list[Path]:
-    """The folder and those in it, links not followed; no more than one study's worth."""
-    places, files = [], 0
+def _files(folder: Path) -> list[Path]:
+    """The regular files in a folder and the folders in it, links to folders not followed."""
+    found: list[Path] = []
     for place, _, names in os.walk(folder):
-        places.append(Path(place))
-        files += len(names)
-        if files > MAX_FILES:
+        found += [Path(place) / name for name in names]
+        if len(found) > MAX_FILES:
             raise InputError(f"{folder.name} holds more than {MAX_FILES} files; give the folder of one study.")
-    return [folder, *sorted(places[1:])]
+    for file in found:
+        require_plain_name(file)
+    return sorted(file for file in found if file.is_file())
+
+
+def _require_all_read(facts: dict[Path, FileFacts], found: list[tuple[str, ...]]) -> None:
+    """The library leaves out what it cannot read: every image of a series that it found must be in it."""
+    read = {Path(file) for files in found for file in files}
+    series = {facts[file].series for file in read if file in facts}
+    left = sorted(file for file, fact in facts.items() if fact.image and fact.series in series and file not in read)
+    if left:
+        raise InputError(
+            f"{left[0].name} in {left[0].parent.name} belongs to a series but cannot be read with it; copy the series "
+            "again, or remove that file."
+        )
 
 
 def choose_series(
@@ -172,6 +185,7 @@ def _describe(number: int, files: tuple[str, ...]) -> Series:
     header = _header(files[0])
     words = [_tag(header, tag) for tag in (SERIES_DESCRIPTION, PROTOCOL_NAME, SEQUENCE_NAME)]
     description = next((word for word in words if word), "")
+    description = "".join(letter for letter in description if letter.isprintable())
     return Series(number, files, description, _number(header, REPETITION_TIME), _number(header, ECHO_TIME))
 
 
@@ -198,6 +212,14 @@ def _number(header: sitk.ImageFileReader, tag: str) -> float:
         return 0.0
 
 
+def _is_spacing(text: str) -> bool:
+    try:
+        numbers = [float(part) for part in text.split("\\")]
+    except ValueError:
+        return False
+    return len(numbers) == 2 and all(0 < number < 1000 for number in numbers)
+
+
 def _require_affordable(headers: list[sitk.ImageFileReader], name: str) -> None:
     """Refuse what would take far more memory than its files hold, before it is unpacked."""
     columns, rows = headers[0].GetSize()[:2]
@@ -213,6 +235,10 @@ def _require_even_stack(headers: list[sitk.ImageFileReader], name: str) -> None:
         raise InputError(f"{name} holds multi-frame DICOM; export it as single slices or as NIfTI.")
     if len(headers) < 2:
         raise InputError(f"{name} holds a single DICOM slice; give the folder of the whole series.")
+    if len({(_tag(h, PIXEL_SPACING), _tag(h, FRAME_OF_REFERENCE)) for h in headers}) > 1:
+        raise InputError(f"{name} mixes slices of different pixel spacing or frame of reference; separate them first.")
+    if not _is_spacing(_tag(headers[0], PIXEL_SPACING)):
+        raise InputError(f"{name}: its slices carry no pixel spacing in mm; export the series again.")
     if len({_tag(h, PATIENT_ID) for h in headers}) > 1:
         raise InputError(f"{name} mixes slices of different patients; separate the series first.")
     if len({(h.GetSize()[:2], _tag(h, ORIENTATION)) for h in headers}) > 1:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from cadx.errors import InputError
 from cadx.io import dicom
+from cadx.io.dicomfile import is_dicom
 from cadx.io.headers import locate
 from cadx.io.imagefile import SUFFIXES, read_image_file
+from cadx.io.names import require_plain_name
 from cadx.io.payload import require_whole
 from cadx.roi import DEFAULT_MASK_MARGIN_MM, Roi
 from cadx.volume import Volume
@@ -34,12 +36,13 @@ def read_volume(text: str, role: str = "", note: Note | None = None) -> Volume:
     if not text:
         raise InputError(f"No {role or 'image'} volume was given; name a file or a DICOM folder.")
     path, number = _split_series(text)
+    require_plain_name(path)
     if not _exists(path):
         raise InputError(f"There is no file or folder {path.name}; check the path.")
     if path.is_dir():
         return dicom.read_series(dicom.choose_series(path, role, number, note))
     if not path.name.lower().endswith(SUFFIXES):
-        if dicom.is_dicom(path):
+        if is_dicom(path):
             raise InputError(f"{path.name} is one DICOM file; give the folder that holds the whole series.")
         raise InputError(f"{path.name} is no known image format; give {', '.join(SUFFIXES)} or a DICOM folder.")
     return read_image_file(path)
@@ -55,6 +58,7 @@ def read_roi(text: str, reference: Volume, margin_mm: float = DEFAULT_MASK_MARGI
     """
     if not text:
         raise InputError("No ROI was given; name a markups file, a mask or six numbers.")
+    require_plain_name(Path(text))
     if not _exists(Path(text)):
         if text.lower().endswith((".json", *SUFFIXES)):
             raise InputError(f"There is no ROI file {Path(text).name}; check the path.")
@@ -95,6 +99,6 @@ def _exists(path: Path) -> bool:
 
 def _split_series(text: str) -> tuple[Path, int | None]:
     folder, mark, number = text.rpartition("#")
-    if mark and number.isdecimal() and Path(folder).is_dir():
+    if mark and number.isdecimal() and len(number) < 7 and _exists(Path(folder)) and Path(folder).is_dir():
         return Path(folder), int(number)
     return Path(text), None

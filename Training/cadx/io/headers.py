@@ -7,8 +7,10 @@ takes a NIfTI file's second orientation in silence where the first is sheared, a
 from __future__ import annotations
 
 import gzip
+import re
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,23 @@ from cadx.geometry import Geometry
 from cadx.io.payload import Encoding, Payload
 
 MAX_HEADER_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class _Nifti:
+    """Where a NIfTI header holds its fields: datatype, vox_offset, qform_code, sform_code; then arrays of ``real``."""
+
+    fields: tuple[tuple[str, int], ...]
+    real: str
+    pixdim: int
+    rows: int
+
+
+# by the size of the header: nifti1.h and nifti2.h
+_NIFTI = {
+    348: _Nifti((("h", 70), ("f", 108), ("h", 252), ("h", 254)), "f4", 80, 280),
+    540: _Nifti((("h", 12), ("q", 168), ("i", 344), ("i", 348)), "f8", 112, 400),
+}
 _NIFTI_FLOATS = {16: "f4", 64: "f8"}
 _DEFLATED = {"gzip": "gzip", "gz": "gzip", "raw": "raw"}
 
@@ -40,41 +59,31 @@ def locate(path: Path) -> Payload:
 
 
 def _nifti(path: Path) -> Payload:
-    """NIfTI-1 and NIfTI-2; the offsets are those of nifti1.h and nifti2.h."""
     packed = path.name.lower().endswith(".gz")
     with gzip.open(path) if packed else path.open("rb") as stream:
         header = stream.read(540)
     for order in "<>":
-        size = struct.unpack_from(order + "i", header)[0]
-        if size == 348:
-            (offset,), (code,) = (
-                struct.unpack_from(order + "f", header, 108),
-                struct.unpack_from(order + "h", header, 254),
-            )
-            (kind,) = struct.unpack_from(order + "h", header, 70)
-            sform = np.frombuffer(header, order + "f4", 12, 280)
-        elif size == 540:
-            (offset,), (code,) = (
-                struct.unpack_from(order + "q", header, 168),
-                struct.unpack_from(order + "i", header, 348),
-            )
-            (kind,) = struct.unpack_from(order + "h", header, 12)
-            sform = np.frombuffer(header, order + "f8", 12, 400)
-        else:
+        layout = _NIFTI.get(struct.unpack_from(order + "i", header)[0])
+        if layout is None:
             continue
-        if code > 0:
-            _require_box(sform.reshape(3, 4), path.name)
+        kind, offset, qform, sform = (struct.unpack_from(order + form, header, at)[0] for form, at in layout.fields)
+        if sform > 0:
+            spacing = np.frombuffer(header, order + layout.real, 3, layout.pixdim)
+            _require_box(np.frombuffer(header, order + layout.real, 12, layout.rows).reshape(3, 4), spacing, path.name)
         floats = order + _NIFTI_FLOATS[kind] if kind in _NIFTI_FLOATS else ""
-        return Payload(path, "gzip" if packed else "raw", skip=max(0, int(offset)), floats=floats)
+        return Payload(path, "gzip" if packed else "raw", 0, max(0, int(offset)), floats, max(qform, sform) > 0)
     raise ValueError("no NIfTI header")
 
 
-def _require_box(sform: np.ndarray, name: str) -> None:
-    """The image library falls back to the qform where the sform is sheared."""
+def _require_box(sform: np.ndarray, spacing: np.ndarray, name: str) -> None:
+    """The image library falls back to the qform where the sform is sheared, and takes its spacing from elsewhere."""
     try:
-        Geometry((1, 1, 1), np.vstack([sform, [0, 0, 0, 1]]))
+        geometry = Geometry((1, 1, 1), np.vstack([sform, [0, 0, 0, 1]]))
     except InputError as error:
         raise error.about(name) from error
+    if not np.allclose(geometry.spacing, np.abs(spacing), rtol=0.01):
+        stored, placed = (" x ".join(f"{v:.3g}" for v in values) for values in (np.abs(spacing), geometry.spacing))
+        raise InputError(f"{name} says two spacings, {stored} and {placed} mm; convert it from DICOM again.")
 
 
 def _nrrd(path: Path) -> Payload:
@@ -85,22 +94,24 @@ def _nrrd(path: Path) -> Payload:
     if encoding is None:
         raise InputError(f"{path.name} is stored as '{fields.get('encoding', '')[:20]}'; save it raw or with gzip.")
     detached = fields.get("data file") or fields.get("datafile")
+    oriented = "none" not in fields.get("space directions", "none").lower()
     if detached:
-        return Payload(_beside(path, detached), encoding)  # type: ignore[arg-type]
-    return Payload(path, encoding, start)  # type: ignore[arg-type]
+        return Payload(_beside(path, detached), encoding, oriented=oriented)  # type: ignore[arg-type]
+    return Payload(path, encoding, start, oriented=oriented)  # type: ignore[arg-type]
 
 
 def _metaimage(path: Path) -> Payload:
     """MetaImage: ``key = value`` lines, the last of which is ElementDataFile."""
-    text, start = _text_header(path, b"ElementDataFile")
     with path.open("rb") as stream:
-        stream.seek(start)
-        line = stream.readline(MAX_HEADER_BYTES)
-    value = line.decode("latin-1").partition("=")[2].strip()
-    fields = _fields(text, "=")
+        head = stream.read(MAX_HEADER_BYTES)
+    last = re.search(rb"(?m)^[ \t]*ElementDataFile[ \t]*=([^\r\n]*)\r?\n?", head)
+    if last is None:
+        raise ValueError("no ElementDataFile")
+    value = last.group(1).decode("latin-1").strip()
+    fields = _fields(head[: last.start()].decode("latin-1"), "=")
     encoding: Encoding = "zlib" if fields.get("compresseddata", "false").lower() == "true" else "raw"
     if value.upper() == "LOCAL":
-        return Payload(path, encoding, start + len(line))
+        return Payload(path, encoding, last.end())
     return Payload(_beside(path, value), encoding)
 
 
@@ -117,13 +128,24 @@ def _text_header(path: Path, *ends: bytes) -> tuple[str, int]:
 
 
 def _fields(text: str, mark: str) -> dict[str, str]:
-    pairs = (line.partition(mark) for line in text.splitlines() if not line.startswith("#"))
-    return {key.strip().lower(): value.strip() for key, found, value in pairs if found}
+    """The header's fields; one that stands there twice could be read either way."""
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        key, found, value = line.partition(mark)
+        # key:=value is a free comment of NRRD's
+        if not found or line.startswith("#") or (mark == ":" and value.startswith("=")):
+            continue
+        if key.strip().lower() in fields:
+            raise ValueError("a field stands there twice")
+        fields[key.strip().lower()] = value.strip()
+    return fields
 
 
 def _beside(path: Path, name: str) -> Path:
     """The file that a detached header names: it must lie in the header's own folder."""
     file = path.parent / name
+    if name.upper().startswith("LIST") or "%" in name:
+        raise InputError(f"{path.name} spreads its voxels over several files; save it as one.")
     if Path(name).is_absolute() or not file.resolve().is_relative_to(path.parent.resolve()):
         raise InputError(f"{path.name} names its voxels '{name[:60]}', outside its folder; save it as one file.")
     if not file.is_file():

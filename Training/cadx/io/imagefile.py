@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ def read_image_file(path: Path) -> Volume:
         _require_scalar_volume(path.name, reader)
         _require_geometry(path.name, reader)
         require_whole(payload, _declared_bytes(reader), path.name)
-        return _volume(reader.Execute(), path.name)
+        return replace(_volume(reader.Execute(), path.name), oriented=payload.oriented)
     except (RuntimeError, OverflowError) as error:
         if "orthonormal" in str(error):
             raise InputError(f"{path.name}: the image axes are sheared; resample it to a grid first.") from error

@@ -40,6 +40,8 @@ class Payload:
         Bytes to skip in it once it is decompressed.
     floats
         NumPy type of the voxels where they are floats that the image library would take for 0 if not finite.
+    oriented
+        Whether the header says where the image lies in the patient.
     """
 
     file: Path
@@ -47,6 +49,7 @@ class Payload:
     start: int = 0
     skip: int = 0
     floats: str = ""
+    oriented: bool = True
 
 
 def require_size(name: str, size: tuple[int, ...]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cadx import DISCLAIMER, __version__
 from cadx.errors import InputError
-from cadx.io.atomic import staged_folder
+from cadx.io.atomic import require_replaceable, require_writable, staged_folder
 from cadx.models import bundle as layout
 from cadx.models.bundle import Bundle, BundleSettings
 from cadx.prepare.spec import PreparationSpec
@@ -52,6 +52,7 @@ def write_bundle(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    require_replaceable_bundle(folder)
     with staged_folder(folder, marker=layout.MANIFEST) as stage:
         for part in ("configs", "models", "docs"):
             (stage / part).mkdir()
@@ -68,6 +69,25 @@ def write_bundle(
         (stage / layout.CARD).write_text(text.card, encoding="utf-8")
         layout.seal(stage)
     return Bundle.load(folder)
+
+
+def require_replaceable_bundle(folder: Path) -> None:
+    """Refuse a folder that is neither new, nor empty, nor a whole bundle with nothing else in it.
+
+    Raises
+    ------
+    InputError
+        If writing a bundle there would remove something else.
+    """
+    require_writable(folder)
+    require_replaceable(folder, layout.MANIFEST)
+    if (folder / layout.MANIFEST).is_file():
+        try:
+            layout.verify(folder)
+        except InputError as error:
+            raise InputError(
+                f"The output {folder.name} holds something else than a whole bundle; give a new or an empty folder."
+            ) from error
 
 
 def _write_json(path: Path, document: Any) -> None:

@@ -19,7 +19,7 @@ PRESETS = ("recommended", "paper", "authors-code")
 class Strict(BaseModel):
     """Unknown keys are refused; values cannot change afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class BiasSpec(Strict):
@@ -52,6 +52,9 @@ class StandardiseSpec(Strict):
 
     @model_validator(mode="after")
     def _lists_agree(self) -> StandardiseSpec:
+        ends = self.percentiles
+        if len(ends) < 2 or list(ends) != sorted(set(ends)) or ends[0] < 0 or ends[-1] > 100:
+            raise ValueError("the percentiles must be two or more, ascending, between 0 and 100")
         for channel, values in self.landmarks.items():
             if len(values) != len(self.percentiles) or list(values) != sorted(values):
                 raise ValueError(f"the landmarks of {channel} must be as many as the percentiles, ascending")
@@ -68,6 +71,12 @@ class ScaleSpec(Strict):
     method: Literal["roi-percentile", "roi-range", "volume-zscore-range"] = "roi-percentile"
     low: Annotated[float, Field(ge=0, lt=100)] = 0.5
     high: Annotated[float, Field(gt=0, le=100)] = 99.5
+
+    @model_validator(mode="after")
+    def _low_is_lower(self) -> ScaleSpec:
+        if self.low >= self.high:
+            raise ValueError("low must be less than high")
+        return self
 
 
 class GridSpec(Strict):
@@ -109,7 +118,13 @@ class PreparationSpec(Strict):
     grid: GridSpec = GridSpec()
     scale: ScaleSpec = ScaleSpec()
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = {**Strict.model_config, "populate_by_name": True}
+
+    @model_validator(mode="after")
+    def _channels_differ(self) -> PreparationSpec:
+        if not self.channels or len(set(self.channels)) < len(self.channels):
+            raise ValueError("the channels must be one or more, each named once")
+        return self
 
     @classmethod
     def from_json(cls, document: Any, source: str) -> PreparationSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -17,11 +18,14 @@ from numpy.typing import NDArray
 from cadx.batch import Row, read_case
 from cadx.errors import CadxError, InputError
 from cadx.io.files import read_roi, read_volume
+from cadx.io.headers import locate
 from cadx.prepare.pipeline import Preparation
 from cadx.prepare.sample import sample
 from cadx.prepare.spec import PreparationSpec
 from cadx.roi import DEFAULT_MASK_MARGIN_MM
 from cadx.study.cohort import LabelledCase
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -95,8 +99,10 @@ def _one_thread() -> None:
 def _prepare(row: Row, spec: PreparationSpec, cache: Path) -> CellsOfCase:
     key = _key(row, spec)
     place = cache / f"{key}.npy"
-    if place.is_file():
+    try:
         return CellsOfCase(np.load(place, allow_pickle=False), key)
+    except (OSError, ValueError, EOFError):
+        log.debug("%s is not prepared yet, or not whole", row.case)
     try:
         case = read_case(row, lambda text: None, DEFAULT_MASK_MARGIN_MM)
         cells = Preparation(spec).run(case).cells.astype(np.float16)
@@ -109,6 +115,11 @@ def _prepare(row: Row, spec: PreparationSpec, cache: Path) -> CellsOfCase:
     return CellsOfCase(cells, key)
 
 
+def _voxels_of(file: Path) -> Path:
+    """The file itself, or what a detached header names."""
+    return locate(file).file if file.name.lower().endswith((".mhd", ".nhdr")) else file
+
+
 def _key(row: Row, spec: PreparationSpec) -> str:
     """SHA-256 over the preparation's parameters and the bytes of every input file."""
     digest = hashlib.sha256(json.dumps(spec.to_json(), sort_keys=True).encode())
@@ -118,7 +129,9 @@ def _key(row: Row, spec: PreparationSpec) -> str:
         digest.update(text.rpartition("#")[2].encode() if path != Path(text) else b"")
         for file in files:
             if file.is_file():
-                digest.update(file.read_bytes())
+                for part in {file, _voxels_of(file)}:
+                    with part.open("rb") as stream:
+                        digest.update(hashlib.file_digest(stream, "sha256").digest())
             else:
                 digest.update(text.encode())
     return digest.hexdigest()

@@ -15,10 +15,9 @@ from cadx import __version__, device
 from cadx.classify import versions
 from cadx.dataset import is_synthetic
 from cadx.evaluate.metrics import classification_metrics
-from cadx.io.atomic import require_replaceable
 from cadx.models.build import ModelSpec, build
-from cadx.models.bundle import MANIFEST, Bundle, BundleSettings
-from cadx.models.write_bundle import BundleText, write_bundle
+from cadx.models.bundle import Bundle, BundleSettings
+from cadx.models.write_bundle import BundleText, require_replaceable_bundle, write_bundle
 from cadx.prepare.spec import PreparationSpec
 from cadx.study import cohort, trainer
 from cadx.study.card import card
@@ -55,7 +54,17 @@ def run_training(run: TrainingRun, say: Callable[[str], None]) -> tuple[Bundle, 
         If the cohort, a case or a setting cannot be used.
     """
     classes = run.task.classes
-    require_replaceable(run.out, MANIFEST)
+    require_replaceable_bundle(run.out)
+    spec = ModelSpec(
+        architecture=run.architecture,
+        channels=len(run.preparation.channels),
+        classes=len(classes),
+        image_pixels=run.preparation.grid.pixels,
+        options=run.options,
+    )
+    # what the bundle could not be made of is known before anything is trained
+    _settings(run, spec, {})
+    build(spec, device="meta")
     where = device.choose(run.device)
     cases = cohort.read_cohort(run.data, classes)
     test = cohort.read_cohort(run.test, classes) if run.test else []
@@ -65,13 +74,7 @@ def run_training(run: TrainingRun, say: Callable[[str], None]) -> tuple[Bundle, 
     lesions = _lesions(run, cases, training)
     fit = _tensor(cells, cases, training, classes, lesions)
     held = _tensor(cells, cases, validation, classes)
-    spec = ModelSpec(
-        architecture=run.architecture,
-        channels=len(run.preparation.channels),
-        classes=len(classes),
-        image_pixels=run.preparation.grid.pixels,
-        options=run.options,
-    )
+    test_cells = _prepare(run, run.test, test, say) if run.test else []
     model = _seeded(spec, run.recipe.seed)
     k = run.preparation.grid.slices
     trained = trainer.train(model, fit, held, run.recipe, k, where=where, progress=lambda r: say(_line(r, run.recipe)))
@@ -79,12 +82,18 @@ def run_training(run: TrainingRun, say: Callable[[str], None]) -> tuple[Bundle, 
     model.load_state_dict({n: v.half().to(v.dtype) if v.is_floating_point() else v for n, v in trained.state.items()})
     figures = {"Validation (chose the epoch)": _evaluate(model, held, k, where, classes)}
     if run.test:
-        test_cells = _prepare(run, run.test, test, say)
         unseen = _tensor(test_cells, test, list(range(len(test))), classes)
         figures["Test (unseen)"] = _evaluate(model, unseen, k, where, classes)
     record = _record(run, cases, cells, training, validation, trained, where)
     bundle = _bundle(run, spec, model, record, figures)
     return bundle, figures
+
+
+def _settings(run: TrainingRun, spec: ModelSpec, record: dict[str, Any]) -> BundleSettings:
+    synthetic = bool(record.get("synthetic", True))
+    return BundleSettings(
+        name=run.name, task=run.task.name, classes=run.task.classes, demo=synthetic, model=spec, training=record
+    )
 
 
 def _folder(data: Path) -> Path:
@@ -166,9 +175,7 @@ def _bundle(
     run: TrainingRun, spec: ModelSpec, model: Any, record: dict[str, Any], figures: dict[str, dict[str, Any]]
 ) -> Bundle:
     synthetic = bool(record["synthetic"])
-    settings = BundleSettings(
-        name=run.name, task=run.task.name, classes=run.task.classes, demo=synthetic, model=spec, training=record
-    )
+    settings = _settings(run, spec, record)
     text = BundleText(
         version=__version__,
         description=run.task.title,
