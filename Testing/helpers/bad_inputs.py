@@ -60,6 +60,18 @@ def _spoiled(case: Case, value: float) -> Volume:
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
+@row("pipe is no known image format")
+def a_pipe_of_no_format(folder, case):
+    os.mkfifo(folder / "pipe")
+    return {"t1": str(folder / "pipe")}
+
+
+@row("two.nii is NIfTI-2, which is not read")
+def nifti_two(folder, case):
+    (folder / "two.nii").write_bytes(struct.pack("<i", 540) + bytes(1000))
+    return {"t1": str(folder / "two.nii")}
+
+
 @row("no file or folder absent.nii.gz")
 def missing_file(folder, case):
     return {"t1": str(folder / "absent.nii.gz")}
@@ -201,6 +213,13 @@ def sheared_geometry_behind_a_good_qform(folder, case):
     return _nifti_with_sform(folder / "sheared.nii", case, matrix, qform=True)
 
 
+@row("twice.nii says two spacings, 2 x 2 x 5.5 and 2 x 2 x 6.5 mm")
+def two_spacings(folder, case):
+    matrix = case.images["T1"].geometry.ijk_to_ras.copy()
+    matrix[:3, 2] *= 6.5 / 5.5
+    return _nifti_with_sform(folder / "twice.nii", case, matrix, qform=False)
+
+
 @row("singular.nii: the geometry is singular")
 def singular_geometry(folder, case):
     matrix = case.images["T1"].geometry.ijk_to_ras.copy()
@@ -315,6 +334,55 @@ def different_patients(folder, case):
 def empty_folder(folder, case):
     (folder / "empty").mkdir()
     return {"t1": str(folder / "empty")}
+
+
+@row("slice-014.dcm in short is cut or damaged")
+def dicom_short_pixels(folder, case):
+    import pydicom
+
+    file = _series(folder / "short", case) / "slice-014.dcm"
+    ds = pydicom.dcmread(file)
+    ds.PixelData = ds.PixelData[:1000]
+    ds.save_as(file)
+    return {"t1": str(folder / "short")}
+
+
+@row("slice-014.dcm in end is cut or damaged")
+def dicom_damaged_last_slice(folder, case):
+    file = _series(folder / "end", case) / "slice-014.dcm"
+    file.write_bytes(file.read_bytes()[:400])
+    return {"t1": str(folder / "end")}
+
+
+@row("slice-003.dcm holds more than 5000 nested items")
+def dicom_nested_without_end(folder, case):
+    file = _series(folder / "deep", case) / "slice-003.dcm"
+    sequence = struct.pack("<HH2sHI", 0x0012, 0x0064, b"SQ", 0, 0xFFFFFFFF)
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    file.write_bytes(file.read_bytes() + (sequence + item) * 100_000)
+    return {"t1": str(folder / "deep")}
+
+
+@row("bare: its slices carry no pixel spacing")
+def dicom_without_spacing(folder, case):
+    import pydicom
+
+    for file in _series(folder / "bare", case).iterdir():
+        ds = pydicom.dcmread(file)
+        del ds.PixelSpacing
+        ds.save_as(file)
+    return {"t1": str(folder / "bare")}
+
+
+@row("mixes slices of different pixel spacing or frame of reference")
+def dicom_of_two_frames(folder, case):
+    import pydicom
+
+    file = _series(folder / "frames", case) / "slice-003.dcm"
+    ds = pydicom.dcmread(file)
+    ds.FrameOfReferenceUID = "1.2.3.99"
+    ds.save_as(file)
+    return {"t1": str(folder / "frames")}
 
 
 # --- ROI -----------------------------------------------------------------------------------------------------------
@@ -480,6 +548,39 @@ def detached_header_through_a_link(folder, case):
     (folder / "sub" / "data.raw").symlink_to(folder / "secret.raw")
     (folder / "sub" / "link.mhd").write_bytes(_metaimage_header("data.raw"))
     return {"t1": str(folder / "sub" / "link.mhd")}
+
+
+@row("comment.mha names its voxels '/dev/zero', outside its folder")
+def detached_header_behind_a_comment(folder, case):
+    header = _metaimage_header("/dev/zero").replace(b"NDims", b"Comment = ElementDataFile = LOCAL\nNDims", 1)
+    (folder / "comment.mha").write_bytes(header)
+    return {"t1": str(folder / "comment.mha")}
+
+
+@row("list.mhd spreads its voxels over several files")
+def detached_header_of_a_list(folder, case):
+    (folder / "LIST").write_bytes(b"decoy")
+    (folder / "list.mhd").write_bytes(_metaimage_header("LIST") + b"../secret.raw\n")
+    return {"t1": str(folder / "list.mhd")}
+
+
+@row("key.nhdr names its voxels '../secret.raw', outside its folder")
+def detached_header_behind_a_key(folder, case):
+    (folder / "=x").write_bytes(b"decoy")
+    (folder / "key.nhdr").write_bytes(_nrrd_header("24 20 10", data="data file: ../secret.raw\ndata file:=x"))
+    return {"t1": str(folder / "key.nhdr")}
+
+
+@row("roi.mrk.json: the ROI has no complete centre")
+def roi_of_a_number_beyond_floats(folder, case):
+    return _markups(folder, '{"markups": [{"type": "ROI", "center": [0, 0, 0], "size": [1e3, 1, 1' + "0" * 400 + "]}]}")
+
+
+@row("the ROI is turned inside out")
+def roi_inside_out(folder, case):
+    document = case.roi.to_markups()
+    document["markups"][0]["insideOut"] = True
+    return _markups(folder, document)
 
 
 @row("slice-000.dcm in pixels is cut or damaged")

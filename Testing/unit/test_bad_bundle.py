@@ -116,6 +116,26 @@ def a_network_far_larger_than_its_weights(folder):
     rewrite(folder, SETTINGS, lambda d: d["model"]["options"].update(depth=128, embed_dim=4096, num_heads=64))
 
 
+@spoils("gives no finite number for this case")
+def weights_of_nan(folder):
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(folder / WEIGHTS)
+    state["head.bias"] = state["head.bias"] * float("nan")
+    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    seal(folder)
+
+
+@spoils("the channels must be one or more, each named once")
+def one_channel_twice(folder):
+    rewrite(folder, "configs/preparation.json", lambda d: d.update(channels=["T1", "T1"]))
+
+
+@spoils("low must be less than high")
+def a_scale_upside_down(folder):
+    rewrite(folder, "configs/preparation.json", lambda d: d["scale"].update(low=99.0, high=1.0))
+
+
 @spoils("the model option 'depth' must lie between 0 and 128")
 def a_network_without_end(folder):
     rewrite(folder, SETTINGS, lambda d: d["model"]["options"].update(depth=10**9))

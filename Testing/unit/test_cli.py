@@ -169,9 +169,74 @@ def test_resume_does_not_keep_what_no_longer_holds(table, bundle, tmp_path, case
         table.write_text(original)
 
 
+def test_resume_redoes_what_was_edited_or_lost(table, bundle, tmp_path):
+    out = tmp_path / "out"
+    command = ["batch", "--cases", str(table), "--bundle", str(bundle.folder), "--out", str(out), "--device", "cpu"]
+    assert main(command) == 4
+    path = out / "good" / "result.json"
+    before = json.loads(path.read_text())
+    for change in ({"probabilities": []}, {"label": "hello"}, {"status": "hello"}, {"warnings": None}):
+        path.write_text(json.dumps({**before, **change}))
+        assert main([*command, "--resume"]) == 4
+        assert json.loads(path.read_text())["probabilities"] == before["probabilities"]
+    (out / "good" / "grid.png").write_bytes(b"")
+    assert main([*command, "--resume"]) == 4
+    assert (out / "good" / "grid.png").stat().st_size > 0
+
+
+def test_what_is_read_is_not_written_over(table, files, bundle, tmp_path, capsys, case):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    mask = case.images["T1"].with_voxels((case.images["T1"].voxels > 600).astype("uint8"))
+    write(folder / "attention.nii.gz", mask)
+    before = (folder / "attention.nii.gz").read_bytes()
+    assert main(arguments(files, bundle, folder, roi=folder / "attention.nii.gz")) == 2
+    assert "would be overwritten" in capsys.readouterr().err
+    (folder / "summary.csv").write_text(table.read_text())
+    given = ["--cases", str(folder / "summary.csv"), "--out", str(folder), "--bundle", str(bundle.folder)]
+    assert main(["batch", *given]) == 2
+    assert "would be overwritten" in capsys.readouterr().err
+    assert (folder / "attention.nii.gz").read_bytes() == before
+    assert (folder / "summary.csv").read_text() == table.read_text()
+
+
+def test_a_name_that_is_not_utf8_is_one_sentence(files, bundle, tmp_path, capsys):
+    import os
+
+    name = os.fsdecode(b"t1\xff.nii.gz")
+    (tmp_path / name).write_bytes((files / "t1.nii.gz").read_bytes())
+    assert main(arguments(files, bundle, tmp_path / "out", t1=tmp_path / name)) == 2
+    assert "not UTF-8" in capsys.readouterr().err
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / os.fsdecode(b"caf\xe9")).mkdir()
+    (tmp_path / "series" / os.fsdecode(b"caf\xe9") / "a").write_bytes(b"")
+    assert main(["series", str(tmp_path / "series")]) == 2
+    assert "not UTF-8" in capsys.readouterr().err
+
+
+def test_names_that_the_system_refuses_are_one_sentence(bundle, tmp_path, capsys):
+    long = "x" * 300
+    for command in (["bundle", "verify", long], ["series", long], ["batch", f"--cases={long}", f"--out={tmp_path}"]):
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("cadx: ")
+        assert len(said.splitlines()) == 1
+
+
+def test_a_dollar_is_no_formula(files, bundle, tmp_path):
+    (tmp_path / "a$^$b.nii.gz").write_bytes((files / "t1.nii.gz").read_bytes())
+    assert main(arguments(files, bundle, tmp_path / "out", t1=tmp_path / "a$^$b.nii.gz", t2=files / "t1.nii.gz")) == 0
+    codes = [w["code"] for w in json.loads((tmp_path / "out" / "result.json").read_text())["warnings"]]
+    assert codes == ["same-image"]
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
+        ("case,t1,t2,roi\n.hidden,a,b,c\n", ".hidden"),
+        ("case,t1,t2,roi\nsummary.csv,a,b,c\n", "summary.csv"),
+        (f"case,t1,t2,roi\n{'n' * 300},a,b,c\n", "cannot name a case"),
+        ("case,t1,t2,roi\na\0b,a,b,c\n", "cannot"),
         ("case,t1,t2\na,b,c\n", "lacks the column roi"),
         ("case,t1,t2,roi\n", "no case"),
         ("case,t1,t2,roi\n../x,a,b,c\n", "../x"),

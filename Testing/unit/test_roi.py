@@ -81,6 +81,18 @@ def test_a_mask_becomes_its_bounding_box_plus_margin(tmp_path, t1_geometry):
     np.testing.assert_allclose(roi.center_ras, t1_geometry.to_ras([31.5, 14.5, 5.5]), atol=1e-4)
 
 
+def test_the_box_of_a_mask_along_turned_axes_holds_every_voxel():
+    rng = np.random.default_rng(3)
+    voxels = (rng.random((9, 11, 13)) > 0.97).astype(np.uint8)
+    mask = Volume(voxels, Geometry.from_axes((13, 11, 9), (1.0, 1.5, 3.0), tilted(10, -20, 30), (4, 5, 6)), "mask")
+    axes = tilted(-15, 25, 5)
+    roi = Roi.from_mask(mask, axes, 0.0)
+    places = mask.geometry.to_ras(np.argwhere(voxels)[:, ::-1]) @ axes
+    half_voxel = np.abs(axes.T @ mask.geometry.axes) @ mask.geometry.spacing / 2
+    np.testing.assert_allclose(roi.size_mm, np.ptp(places, axis=0) + 2 * half_voxel)
+    np.testing.assert_allclose(roi.center_ras @ axes, (places.min(axis=0) + places.max(axis=0)) / 2)
+
+
 def test_an_empty_mask_is_refused():
     empty = Volume(np.zeros((3, 3, 3), np.uint8), Geometry((3, 3, 3), np.eye(4)), "mask")
     with pytest.raises(InputError, match="empty"):

@@ -118,6 +118,35 @@ def test_the_command_line_trains(data, tmp_path, capsys):
     assert Bundle.load(out).settings.name == "my-bundle"
 
 
+@pytest.mark.parametrize(
+    ("option", "word"),
+    [
+        (["--name", "My Model"], "name is not allowed"),
+        (["--learning-rate", "nan"], "learning_rate is not allowed"),
+        (["--model", "no_such_network"], "timm cannot build"),
+        (["--model-option", "depth=[1]"], "options"),
+        (["--batch", "5000"], "batch is not allowed"),
+        (["--test", "absent"], "absent"),
+    ],
+)
+def test_a_bad_setting_is_known_before_anything_is_prepared(data, tmp_path, capsys, option, word):
+    cache = tmp_path / "cache"
+    command = ["train", "ipmn", "--data", str(data), "--out", str(tmp_path / "b"), "--cache", str(cache), *option]
+    assert main(command) == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("cadx: "))
+    assert word in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_somebody_elses_manifest_is_not_replaced(data, tmp_path, capsys):
+    (tmp_path / "extension").mkdir()
+    (tmp_path / "extension" / "manifest.json").write_text("{}")
+    (tmp_path / "extension" / "thesis.tex").write_text("years of work")
+    assert main(["train", "ipmn", "--data", str(data), "--out", str(tmp_path / "extension")]) == 2
+    assert "something else than a whole bundle" in capsys.readouterr().err
+    assert (tmp_path / "extension" / "thesis.tex").read_text() == "years of work"
+
+
 def test_patients_stay_on_one_side(data):
     cases = cohort.read_cohort(data, CLASSES)
     twice = [cohort.LabelledCase(c.row, c.label, f"patient-{c.label}-{i // 3 // 2}") for i, c in enumerate(cases)]

@@ -27,6 +27,7 @@ NEEDS = (
     Need("numpy", "numpy", "arrays"),
     Need("SimpleITK", "SimpleITK", "reading images, bias field, interpolation"),
     Need("pydantic", "pydantic", "checking settings"),
+    Need("pydicom", "pydicom", "reading DICOM"),
     Need("typer", "typer", "the command line"),
     Need("matplotlib", "matplotlib", "pictures"),
     Need("safetensors", "safetensors", "model weights"),

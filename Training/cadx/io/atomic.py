@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,22 +82,40 @@ def staged_folder(target: Path, replaces: Iterable[str] | None = None, marker: s
     target = target.resolve()
     made = _missing_parents(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        place = target if _must_stay(target) else target.parent
-        _sweep(target, place)
-        stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=SUFFIX, dir=place))
-    except OSError as error:
-        raise InputError(f"The folder {target.name} cannot be written ({error.strerror}); choose another.") from error
-    try:
-        with held.lock(stage):
+        with _stage(target) as stage:
             yield stage
             stage.chmod(0o755)
             _move_in(stage, target, replaces, marker)
     except OSError as error:
         raise InputError(f"Writing to {target.name} failed ({error.strerror}); make room there.") from error
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
         _remove_empty(made)
+
+
+@contextmanager
+def _stage(target: Path) -> Iterator[Path]:
+    """A new hidden folder near ``target``, held so that no other process sweeps it away; removed at the end."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place = target if _must_stay(target) else target.parent
+        _sweep(target, place)
+        stage = _new(target, place)
+    except OSError as error:
+        raise InputError(f"The folder {target.name} cannot be written ({error.strerror}); choose another.") from error
+    while True:
+        with held.lock(stage) as ours:
+            if not ours:
+                stage = _new(target, place)  # the first was swept before it was held
+                continue
+            try:
+                yield stage
+            finally:
+                shutil.rmtree(stage, ignore_errors=True)
+            return
+
+
+def _new(target: Path, place: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=SUFFIX, dir=place))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -110,17 +127,10 @@ def write_text(path: Path, text: str) -> None:
         If the place cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path, path.parent)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SUFFIX, dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream, held.lock(Path(name)):
-                stream.write(text)
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with _stage(path) as stage:
+            made = stage / path.name
+            made.write_text(text, encoding="utf-8", newline="")
+            os.replace(made, path)
     except OSError as error:
         raise InputError(f"{path.name} cannot be written ({error.strerror}); choose another place.") from error
 
@@ -128,19 +138,13 @@ def write_text(path: Path, text: str) -> None:
 def _sweep(target: Path, place: Path) -> None:
     """Remove what a killed process left half-made for ``target``, and put back what it had moved away."""
     for path in place.iterdir():
-        if path.name.startswith(f".{target.name}.") and path.name.endswith(SUFFIX) and _is_left(path):
-            _remove(path)
+        if path.name.startswith(f".{target.name}.") and path.name.endswith(SUFFIX):
+            with held.abandoned(path) as free:
+                if free:
+                    _remove(path)
     old = _old(target)
     if old.exists() and not target.exists():
         os.replace(old, target)
-
-
-def _is_left(path: Path) -> bool:
-    """Whether nobody works on it; what is just being made may not be held yet."""
-    try:
-        return time.time() - path.stat().st_mtime > 1.0 and not held.is_held(path)
-    except OSError:
-        return False
 
 
 def _must_stay(target: Path) -> bool:

@@ -10,7 +10,6 @@ import gzip
 import re
 import struct
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,21 +21,6 @@ from cadx.io.payload import Encoding, Payload
 MAX_HEADER_BYTES = 1_000_000
 
 
-@dataclass(frozen=True)
-class _Nifti:
-    """Where a NIfTI header holds its fields: datatype, vox_offset, qform_code, sform_code; then arrays of ``real``."""
-
-    fields: tuple[tuple[str, int], ...]
-    real: str
-    pixdim: int
-    rows: int
-
-
-# by the size of the header: nifti1.h and nifti2.h
-_NIFTI = {
-    348: _Nifti((("h", 70), ("f", 108), ("h", 252), ("h", 254)), "f4", 80, 280),
-    540: _Nifti((("h", 12), ("q", 168), ("i", 344), ("i", 348)), "f8", 112, 400),
-}
 _NIFTI_FLOATS = {16: "f4", 64: "f8"}
 _DEFLATED = {"gzip": "gzip", "gz": "gzip", "raw": "raw"}
 
@@ -59,17 +43,21 @@ def locate(path: Path) -> Payload:
 
 
 def _nifti(path: Path) -> Payload:
+    """NIfTI-1; the offsets are those of nifti1.h."""
     packed = path.name.lower().endswith(".gz")
     with gzip.open(path) if packed else path.open("rb") as stream:
-        header = stream.read(540)
+        header = stream.read(348)
     for order in "<>":
-        layout = _NIFTI.get(struct.unpack_from(order + "i", header)[0])
-        if layout is None:
+        size = struct.unpack_from(order + "i", header)[0]
+        if size == 540:
+            raise InputError(f"{path.name} is NIfTI-2, which is not read; save it as NIfTI-1.")
+        if size != 348:
             continue
-        kind, offset, qform, sform = (struct.unpack_from(order + form, header, at)[0] for form, at in layout.fields)
+        (kind,), (offset,) = struct.unpack_from(order + "h", header, 70), struct.unpack_from(order + "f", header, 108)
+        qform, sform = struct.unpack_from(order + "2h", header, 252)
         if sform > 0:
-            spacing = np.frombuffer(header, order + layout.real, 3, layout.pixdim)
-            _require_box(np.frombuffer(header, order + layout.real, 12, layout.rows).reshape(3, 4), spacing, path.name)
+            matrix = np.frombuffer(header, order + "f4", 12, 280).reshape(3, 4)
+            _require_box(matrix, np.frombuffer(header, order + "f4", 3, 80), path.name)
         floats = order + _NIFTI_FLOATS[kind] if kind in _NIFTI_FLOATS else ""
         return Payload(path, "gzip" if packed else "raw", 0, max(0, int(offset)), floats, max(qform, sform) > 0)
     raise ValueError("no NIfTI header")

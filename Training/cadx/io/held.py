@@ -17,32 +17,44 @@ ABANDONED_AFTER_S = 86_400
 
 
 @contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold a file or folder while the block runs; where the file system has no locks, nothing is held."""
+def lock(path: Path) -> Iterator[bool]:
+    """Hold a file or folder while the block runs; yields False where another removed it before it could be held.
+
+    Where the file system has no locks, nothing is held.
+    """
     if fcntl is None:
-        yield
+        yield path.exists()
         return
-    handle = os.open(path, os.O_RDONLY)
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
     try:
         with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield path.exists()
     finally:
         os.close(handle)
 
 
-def is_held(path: Path) -> bool:
-    """Whether another process, or this one, holds it; without locks, whether it is younger than a day."""
+@contextlib.contextmanager
+def abandoned(path: Path) -> Iterator[bool]:
+    """Whether nobody holds it; it is held meanwhile, so that it can be removed. Without locks: older than a day."""
+    if fcntl is None:
+        yield path.exists() and time.time() - path.stat().st_mtime > ABANDONED_AFTER_S
+        return
     try:
-        if fcntl is None:
-            return time.time() - path.stat().st_mtime < ABANDONED_AFTER_S
         handle = os.open(path, os.O_RDONLY)
     except OSError:
-        return True
+        yield False
+        return
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return False
-    except OSError:
-        return True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except OSError:
+            free = False
+        yield free
     finally:
         os.close(handle)
