@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -125,12 +126,24 @@ def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
         require_writable(tmp_path / "out")
 
 
+def _hear_everything() -> None:
+    """The tests themselves may run in the background, where Ctrl-C is ignored and children inherit that."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _as_under_nohup() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 class Run:
     """``cadx`` as a process of its own."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, heard: Callable[[], None] | None = None) -> None:
         command = [sys.executable, "-m", "cadx", *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard or _hear_everything
+        )
 
     def when(self, reached, within_s: float = 120) -> Run:
         end = time.monotonic() + within_s
@@ -171,6 +184,17 @@ def test_ctrl_c_while_files_are_written_leaves_nothing(given, tmp_path, number):
     assert (code, error.strip().splitlines()[-1]) == (130, "cadx: Cancelled.")
     assert "Traceback" not in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hangup_ends_it_like_ctrl_c_unless_it_runs_under_nohup(given, tmp_path):
+    run = Run("classify", *given, f"--out={tmp_path / 'out'}", "--no-explain")
+    code, error = run.when(lambda: bool(partial(tmp_path))).end(signal.SIGHUP)
+    assert (code, error.strip().splitlines()[-1]) == (130, "cadx: Cancelled.")
+    assert list(tmp_path.iterdir()) == []
+    run = Run("classify", *given, f"--out={tmp_path / 'out'}", "--no-explain", heard=_as_under_nohup)
+    code, _ = run.when(lambda: bool(partial(tmp_path))).end(signal.SIGHUP)
+    assert code == 0
+    assert (tmp_path / "out" / "result.json").exists()
 
 
 def test_a_kill_while_files_are_written_leaves_no_result_and_the_next_run_sweeps(given, tmp_path, capsys):

@@ -17,8 +17,10 @@ def run() -> NoReturn:
     """Run the command line as a process of its own."""
     try:
         for name in ("SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), _stop)
+            number = getattr(signal, name, None)
+            # what nohup or a shell's background job ignores stays ignored
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, _stop)
         for stream in (sys.stdout, sys.stderr):
             # a terminal that knows no such letter shows another, rather than losing the result
             if hasattr(stream, "reconfigure"):
