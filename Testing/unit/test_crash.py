@@ -177,6 +177,27 @@ def test_ctrl_c_at_any_time_leaves_nothing_or_all(given, tmp_path, delay_s, numb
         assert list(tmp_path.iterdir()) == []
 
 
+def test_ctrl_c_inside_a_finaliser_is_not_lost():
+    code = (
+        "import time\n"
+        "import cadx.__main__ as entry, cadx.cli\n"
+        "class Finalised:\n"
+        "    def __del__(self):\n"
+        "        raise KeyboardInterrupt\n"
+        "def main():\n"
+        "    thing = Finalised()\n"
+        "    del thing\n"
+        "    time.sleep(20)\n"
+        "    return 0\n"
+        "cadx.cli.main = main\n"
+        "entry.run()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, preexec_fn=_hear_everything
+    )
+    assert (done.returncode, done.stderr) == (130, "cadx: Cancelled.\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_while_files_are_written_leaves_nothing(given, tmp_path, number):
     run = Run("classify", *given, f"--out={tmp_path / 'out'}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
+import threading
 from typing import Any, NoReturn
 
 
@@ -13,9 +15,21 @@ def _stop(number: int, frame: Any) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def _not_lost(unraisable: Any) -> None:
+    """A Ctrl-C that falls into a finaliser or an import's clean-up would be printed and forgotten: say it again."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        # a moment later: said here, it would fall into this hook and be lost again
+        again = threading.Timer(0.05, _thread.interrupt_main)
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
 def run() -> NoReturn:
     """Run the command line as a process of its own."""
     try:
+        sys.unraisablehook = _not_lost
         for name in ("SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)
             # what nohup or a shell's background job ignores stays ignored
