@@ -354,13 +354,25 @@ def dicom_damaged_last_slice(folder, case):
     return {"t1": str(folder / "end")}
 
 
-@row("slice-003.dcm holds more than 5000 nested items")
+@row("slice-003.dcm in deep nests its sequences too deeply")
 def dicom_nested_without_end(folder, case):
     file = _series(folder / "deep", case) / "slice-003.dcm"
     sequence = struct.pack("<HH2sHI", 0x0012, 0x0064, b"SQ", 0, 0xFFFFFFFF)
     item = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
     file.write_bytes(file.read_bytes() + (sequence + item) * 100_000)
     return {"t1": str(folder / "deep")}
+
+
+@row("slice-003.dcm in defined nests its sequences too deeply")
+def dicom_nested_with_lengths(folder, case):
+    """Defined lengths are read by pydicom when asked for, and by the image library at once."""
+    file = _series(folder / "defined", case) / "slice-003.dcm"
+    content = b""
+    for _ in range(6000):
+        item = struct.pack("<HHI", 0xFFFE, 0xE000, len(content)) + content
+        content = struct.pack("<HH2sHI", 0x0012, 0x0064, b"SQ", 0, len(item)) + item
+    file.write_bytes(file.read_bytes() + content)
+    return {"t1": str(folder / "defined")}
 
 
 @row("bare: its slices carry no pixel spacing")

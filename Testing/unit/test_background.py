@@ -34,7 +34,7 @@ def moved(case, shift):
 
 def test_the_reading_is_that_of_the_classifier(background, bundle, case, tmp_path):
     expected = Classifier(bundle, "cpu").classify(case)
-    found = background.classify(case).result()
+    found = background.classify(case).result
     plain = {"timings_s": 0}
     assert {**found.result.to_json(), **plain} == {**expected.result.to_json(), **plain}
     np.testing.assert_array_equal(found.shown.grid, expected.shown.grid)
@@ -47,7 +47,7 @@ def test_the_reading_is_that_of_the_classifier(background, bundle, case, tmp_pat
 
 @pytest.mark.parametrize("options", [Options(windows="all"), Options(explain=False), Options(start=0)])
 def test_options_reach_the_worker(background, bundle, case, options):
-    found = background.classify(case, options).result()
+    found = background.classify(case, options).result
     expected = Classifier(bundle, "cpu").classify(case, options)
     assert found.result.probabilities == expected.result.probabilities
     assert found.result.options == expected.result.options
@@ -60,14 +60,22 @@ def test_what_was_prepared_ahead_shows_the_grid_that_is_fed(background, case):
     assert background.prepare(case) is None
     for shift in ([0, 0, 0], [4, -3, 0]):
         ahead = background.prepared(moved(case, shift))
-        fed = background.classify(moved(case, shift)).result()
+        fed = background.classify(moved(case, shift)).result
         np.testing.assert_array_equal(ahead.grid(ahead.window()), fed.shown.grid)
 
 
+def test_warnings_come_through_as_the_classifier_gives_them(background, bundle, case):
+    t1 = replace(case.images["T1"], frame_of_reference="1.2.1", oriented=False)
+    odd = replace(case, images={"T1": t1, "T2": replace(case.images["T2"], frame_of_reference="1.2.2")})
+    expected = Classifier(bundle, "cpu").classify(odd).result
+    assert [n.code for n in expected.warnings] == ["no-orientation", "frame-of-reference"]
+    assert background.classify(odd).result.result.warnings == expected.warnings
+
+
 def test_an_earlier_answer_stays_when_another_is_made(background, case):
-    first = background.classify(case).result()
+    first = background.classify(case).result
     before = first.attention.voxels.copy()
-    background.classify(moved(case, [9, 0, 0])).result()
+    _ = background.classify(moved(case, [9, 0, 0])).result
     np.testing.assert_array_equal(first.attention.voxels, before)
 
 
@@ -79,7 +87,7 @@ def test_what_cannot_be_graded_is_raised_at_once_and_starts_nothing(background, 
         background.classify(low)
     assert background._worker is None
     with pytest.raises(InputError, match="cannot start at slice 7"):
-        background.classify(case, Options(start=7)).result()
+        _ = background.classify(case, Options(start=7)).result
 
 
 def test_after_cancel_the_next_job_finds_what_was_prepared(background, case):
@@ -87,10 +95,10 @@ def test_after_cancel_the_next_job_finds_what_was_prepared(background, case):
     job = background.classify(case)
     job.cancel()
     with pytest.raises(CancelledError):
-        job.result()
+        _ = job.result
     stages = []
     again = background.classify(case, progress=lambda stage, fraction: stages.append(stage))
-    assert again.result().result.status == "ok"
+    assert again.result.result.status == "ok"
     assert "correct T1" not in stages
 
 
@@ -98,13 +106,13 @@ def test_a_worker_that_was_killed_is_one_sentence_and_the_next_job_works(backgro
     job = background.classify(case)
     background._worker.process.kill()
     with pytest.raises(WorkerError, match="ended by signal 9"):
-        job.result()
-    assert background.classify(case).result().result.status == "ok"
+        _ = job.result
+    assert background.classify(case).result.result.status == "ok"
 
 
 def test_nothing_is_left_when_it_is_closed(bundle, case):
     background = BackgroundClassifier(bundle.folder, "cpu")
-    background.classify(case).result()
+    _ = background.classify(case).result
     scratch, process = background._scratch, background._worker.process
     assert scratch.is_dir()
     background.close()
@@ -126,7 +134,7 @@ def test_a_bad_bundle_is_known_before_anything_starts(tmp_path):
 
 
 def test_a_result_comes_back_from_its_json(background, case):
-    result = background.classify(case).result().result
+    result = background.classify(case).result.result
     again = Result.from_json(json.loads(json.dumps(result.to_json())))
     assert again.to_json() == result.to_json()
     with pytest.raises(InputError, match="schema"):
@@ -152,7 +160,7 @@ def test_torch_does_not_load_into_the_process_that_asks(bundle, case, tmp_path):
         "    g = images['T1'].geometry\n"
         "    case = Case(images, Roi(g.center_ras, np.array([70.0, 56.0, 9 * 5.5]), g.axes))\n"
         "    background = BackgroundClassifier(Path(sys.argv[2]), 'cpu')\n"
-        "    print(background.classify(case).result().result.status)\n"
+        "    print(background.classify(case).result.result.status)\n"
         "    background.close()\n"
         "    print(sorted({'torch', 'timm', 'monai'} & set(sys.modules)))\n"
     )

@@ -86,7 +86,7 @@ def test_the_answer_is_that_of_the_classifier(worker, folder, case, bundle):
     np.testing.assert_allclose(np.load(folder / "map.npy"), expected.shown.grid_map, atol=1e-5)
     assert answer["shown"]["window"] == list(expected.shown.window.indices)
     assert answer["shown"]["explained"]
-    assert [stage for stage, _ in stages] == ["crop", "crop", "load model", "classify", "classify"]
+    assert [stage for stage, _ in stages] == ["load model", "crop", "crop", "classify", "classify"]
     assert stages[-1] == ("classify", 1.0)
 
 
@@ -100,6 +100,17 @@ def test_corrected_volumes_are_kept_while_the_roi_moves(worker, tmp_path, case):
     assert stages.count("correct T1") == 1
     corrected = get_volume(folder, "T1.corrected")
     np.testing.assert_allclose(corrected.voxels, case.images["T1"].canonical().voxels, rtol=1e-6)
+
+
+def test_two_jobs_at_once_are_both_answered_whichever_is_listened_to(worker, folder, case):
+    first, second = Job(worker, {"do": "prepare", "folder": str(folder)}), Job(worker, classify(folder, case.roi))
+    assert second.wait()["document"]["status"] == "ok"
+    assert first.done
+    third, fourth = Job(worker, {"do": "describe"}), Job(worker, classify(folder, case.roi))
+    third.cancel()
+    for job in (third, fourth):
+        with pytest.raises(CancelledError):
+            job.wait()
 
 
 def test_errors_come_back_as_they_are_raised_and_the_worker_goes_on(worker, folder, case, tmp_path):

@@ -20,11 +20,12 @@ from cadx.case import Case
 from cadx.classify import Options, Reading, WindowReading
 from cadx.errors import RefusedError
 from cadx.io.exchange import get_volume, put_volume
-from cadx.job import Job, WorkerProcess
+from cadx.job import Job, Pending, WorkerProcess
 from cadx.models.bundle import Bundle
 from cadx.prepare.pipeline import Preparation, Prepared, Window
-from cadx.requests import Classify, OptionsData, Prepare, RoiData
+from cadx.requests import Classify, Prepare, RoiData
 from cadx.result import Result
+from cadx.volume import Volume
 from cadx.worker import CORRECTED
 
 ProgressCall = Callable[[str, float], None]
@@ -96,7 +97,7 @@ class BackgroundClassifier:
         *,
         progress: ProgressCall | None = None,
         command: tuple[str, ...] = (),
-    ) -> ReadingJob:
+    ) -> Pending[Reading]:
         """Grade a case in the background.
 
         Raises
@@ -111,12 +112,12 @@ class BackgroundClassifier:
             id=0,
             folder=str(folder),
             roi=RoiData.of(case.roi),
-            options=OptionsData.model_validate(options.to_json()),
+            options=options,
             name=case.name,
             command=command,
         )
-        job = Job(self._running(), request.model_dump(mode="json", by_alias=True), progress)
-        return ReadingJob(job, lambda answer: self._reading(case, folder, options, answer))
+        job = Job(self._running(), request.model_dump(mode="json"), progress)
+        return Pending(job, lambda answer: self._reading(case, folder, options, answer))
 
     def end(self) -> None:
         """End the worker, if there is one, with all its children; what was prepared is kept."""
@@ -183,41 +184,6 @@ class BackgroundClassifier:
         )
 
 
-class ReadingJob:
-    """A Job whose answer is a Reading."""
-
-    def __init__(self, job: Job, make: Callable[[dict[str, Any]], Reading]) -> None:
-        self._job = job
-        self._make = make
-        self._reading: Reading | None = None
-
-    @property
-    def done(self) -> bool:
-        """Whether there is an answer or an error."""
-        return self._job.done
-
-    def poll(self) -> bool:
-        """Take what the worker has said; returns at once, True when the job is done."""
-        return self._job.poll()
-
-    def cancel(self) -> None:
-        """End the worker with all its children; the job ends as cancelled."""
-        self._job.cancel()
-
-    def result(self) -> Reading:
-        """The Reading; waits for it.
-
-        Raises
-        ------
-        CadxError
-            What the worker raised, :class:`cadx.job.WorkerError` where it died,
-            :class:`cadx.errors.CancelledError` after :meth:`cancel`.
-        """
-        if self._reading is None:
-            self._reading = self._make(self._job.wait())
-        return self._reading
-
-
-def _copied(volume: Any) -> Any:
+def _copied(volume: Volume) -> Volume:
     """Its voxels in memory: the next answer overwrites the file."""
     return volume.with_voxels(np.array(volume.voxels))

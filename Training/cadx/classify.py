@@ -6,7 +6,9 @@ import hashlib
 import json
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib import metadata as packages
 from typing import TYPE_CHECKING, Literal
 
@@ -39,6 +41,8 @@ class Options:
     ``start`` is the window's first slice, counted from the ROI's most inferior one (0); None takes the
     central window. ``windows="all"`` grades every window and averages their probabilities.
     """
+
+    __pydantic_config__ = {"extra": "forbid"}
 
     start: int | None = None
     windows: Windows = "central"
@@ -114,10 +118,14 @@ class Classifier:
         case: Case,
         options: Options | None = None,
         *,
+        corrected: Mapping[str, Volume] | None = None,
         progress: Progress | None = None,
         command: tuple[str, ...] = (),
     ) -> Reading:
         """Prepare, grade and explain one case.
+
+        ``corrected`` are its images as :meth:`Preparation.correct_all` made them before, so that only the ROI's part
+        is left to do.
 
         Raises
         ------
@@ -129,7 +137,8 @@ class Classifier:
         options = options or Options()
         report = progress or (lambda stage, fraction: None)
         start = time.perf_counter()
-        prepared = self.preparation.run(case, register_t2=options.register, pad=options.pad, progress=progress)
+        prepare = self.preparation.run if corrected is None else partial(self.preparation.finish, corrected=corrected)
+        prepared = prepare(case, register_t2=options.register, pad=options.pad, progress=progress)
         ready = time.perf_counter()
         report("classify", 0.0)
         reading = self.read(case, prepared, options, progress=progress, command=command)

@@ -12,13 +12,15 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Generic, TypeVar
 
 from cadx import errors
 from cadx.errors import CadxError, CancelledError, InputError, MissingDependencyError, RefusedError
 
 MAX_EVENT_BYTES = 50_000_000
 END_WITHIN_S = 2.0
+T = TypeVar("T")
+U = TypeVar("U")
 BY_EXIT_CODE = {e.exit_code: e for e in (InputError, MissingDependencyError, RefusedError, CancelledError)}
 
 
@@ -46,6 +48,7 @@ class WorkerProcess:
     ) -> None:
         self._log: BinaryIO = tempfile.TemporaryFile(prefix="cadx-worker-")  # noqa: SIM115 (lives as long as the process)
         self._pending = b""
+        self.jobs: list[Job] = []
         self.process = subprocess.Popen(
             [python, "-m", "cadx.worker", *arguments],
             stdin=subprocess.PIPE,
@@ -77,6 +80,19 @@ class WorkerProcess:
         except (OSError, ValueError) as error:
             raise WorkerError(self._obituary()) from error
 
+    def listen(self) -> None:
+        """Hand what it has said since the last call to its jobs; returns at once. If it died, they fail."""
+        try:
+            events = self.events()
+        except WorkerError as error:
+            for job in self.jobs:
+                job.fail(error)
+            events = []
+        for event in events:
+            for job in self.jobs:
+                job.take(event)
+        self.jobs = [job for job in self.jobs if not job.done]
+
     def events(self) -> list[dict[str, Any]]:
         """What it has said since the last call; returns at once.
 
@@ -92,15 +108,21 @@ class WorkerProcess:
             if not all(isinstance(event, dict) and isinstance(event.get("event"), str) for event in found):
                 raise ValueError("no event")
         except ValueError as error:
-            self.end()
+            self._end_process()
             raise WorkerError("The worker said something that is no event; it was ended, try again.") from error
         if gone and not found:
-            self.end()
+            self._end_process()
             raise WorkerError(self._obituary())
         return found
 
     def end(self) -> None:
-        """End it and all its children within two seconds; nothing of it is left."""
+        """End it and all its children within two seconds; nothing of it is left, and its jobs end as cancelled."""
+        self._end_process()
+        for job in self.jobs:
+            job.fail(CancelledError("Cancelled."))
+        self.jobs = []
+
+    def _end_process(self) -> None:
         if os.name == "posix":
             self._end_group()
         elif self.alive:
@@ -135,7 +157,7 @@ class WorkerProcess:
         while chunk := self.process.stdout.read(1 << 20):
             self._pending += chunk
             if len(self._pending) > MAX_EVENT_BYTES:
-                self.end()
+                self._end_process()
                 raise WorkerError("The worker said more than any answer holds; it was ended, try again.")
         *lines, self._pending = self._pending.split(b"\n")
         return [line for line in lines if line.strip()]
@@ -174,6 +196,7 @@ class Job:
         self._worker = worker
         self._progress = progress or (lambda stage, fraction: None)
         worker.send({**request, "id": self.id})
+        worker.jobs.append(self)
 
     @property
     def done(self) -> bool:
@@ -192,14 +215,15 @@ class Job:
         elif event["event"] in ("done", "result"):
             self.answer = event
 
-    def poll(self) -> bool:
-        """Take what the worker has said; returns at once, True when the job is done."""
+    def fail(self, error: CadxError) -> None:
+        """End without an answer, unless there is one."""
         if not self.done:
-            try:
-                for event in self._worker.events():
-                    self.take(event)
-            except WorkerError as error:
-                self.error = error
+            self.error = error
+
+    def poll(self) -> bool:
+        """Take what the worker has said, for all its jobs; returns at once, True when this one is done."""
+        if not self.done:
+            self._worker.listen()
         return self.done
 
     def wait(self, every_s: float = 0.01) -> dict[str, Any]:
@@ -218,15 +242,52 @@ class Job:
         return self.answer
 
     def cancel(self) -> None:
-        """End the worker with all its children; the job ends as cancelled."""
+        """End the worker with all its children; all its jobs end as cancelled."""
         self._worker.end()
-        if not self.done:
-            self.error = CancelledError("Cancelled.")
+
+
+class Pending(Generic[T]):
+    """What a Job's answer will be made into, in the thread that takes it."""
+
+    def __init__(self, job: Job, make: Callable[[dict[str, Any]], T]) -> None:
+        self._job = job
+        self._make = make
+        self._made: list[T] = []
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an answer or an error to take."""
+        return self._job.done
+
+    def poll(self) -> bool:
+        """Take what the worker has said; returns at once, True when :attr:`result` is there."""
+        return self._job.poll()
+
+    def cancel(self) -> None:
+        """End the worker with all its children; the job ends as cancelled."""
+        self._job.cancel()
+
+    @property
+    def result(self) -> T:
+        """The result; waits for it.
+
+        Raises
+        ------
+        CadxError
+            What the worker raised, :class:`WorkerError` where it died, :class:`cadx.errors.CancelledError` after
+            :meth:`cancel`.
+        """
+        if not self._made:
+            self._made.append(self._make(self._job.wait()))
+        return self._made[0]
+
+    def then(self, make: Callable[[T], U]) -> Pending[U]:
+        """The same work with its result made into something else."""
+        return Pending(self._job, lambda answer: make(self.result))
 
 
 def package_environment() -> dict[str, str]:
     """This process's environment with this package on the path, for a process that runs it."""
-    """This process's environment, with the folder of this package on the path."""
     package = str(Path(errors.__file__).resolve().parents[1])
     known = os.environ.get("PYTHONPATH", "")
     path = package if not known else os.pathsep.join((package, known))

@@ -108,10 +108,10 @@ def require_apart(folder: Path, inputs: Iterable[str]) -> None:
     InputError
         If an input is one of the files that a result in ``folder`` would replace.
     """
-    written = {(folder / name).absolute() for name in NAMES}
+    written = {(folder / name).resolve() for name in NAMES}
     for text in inputs:
         with contextlib.suppress(OSError, ValueError):
-            if Path(text).absolute() in written or Path(text).resolve() in {path.resolve() for path in written}:
+            if Path(text).resolve() in written:
                 raise InputError(f"{Path(text).name} would be overwritten by the result; give another folder for it.")
 
 

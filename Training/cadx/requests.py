@@ -39,22 +39,6 @@ class RoiData(Strict):
         return Roi(np.array(self.center_ras), np.array(self.size_mm), np.array(self.axes).T, self.source)
 
 
-class OptionsData(Strict):
-    """The fields of :class:`cadx.classify.Options`."""
-
-    start: int | None = None
-    windows: Literal["central", "all"] = "central"
-    explain: bool = True
-    register_: bool = Field(default=False, alias="register")
-    pad: bool = False
-
-    model_config = {**Strict.model_config, "populate_by_name": True}
-
-    def to_options(self) -> Options:
-        """As the classifier takes them."""
-        return Options(self.start, self.windows, self.explain, self.register_, self.pad)
-
-
 class Prepare(Strict):
     """Correct the images in ``folder`` and leave the corrected ones beside them."""
 
@@ -84,7 +68,7 @@ class Classify(Strict):
     id: int
     folder: str
     roi: RoiData
-    options: OptionsData = OptionsData()
+    options: Options = Options()
     name: str = "case"
     command: tuple[str, ...] = ()
 

@@ -13,10 +13,8 @@ import argparse
 import json
 import os
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
@@ -78,7 +76,7 @@ class Worker:
 
     def _do(self, request: Prepare | Load | Describe | Classify) -> None:
         if isinstance(request, Prepare):
-            self._images_of(Path(request.folder), request.id)
+            self._correct(Path(request.folder), request.id)
             self._emit({"id": request.id, "event": "done"})
         elif isinstance(request, Load):
             self._progress(request.id)("load model", 0.0)
@@ -89,48 +87,39 @@ class Worker:
         else:
             self._classify(request)
 
-    def _images_of(self, folder: Path, number: int) -> dict[str, Volume]:
-        """The case's images; corrected ones are made and left beside them unless that was done before."""
+    def _correct(self, folder: Path, number: int) -> None:
+        """Correct the folder's images and leave the result beside them, unless that was done before."""
         channels = self._preparation.spec.channels
-        images = {channel: get_volume(folder, channel) for channel in channels}
         mark = folder / CORRECTED
-        if folder != self._folder and mark.is_file():
+        if folder == self._folder:
+            return
+        if mark.is_file():
             # an earlier worker got so far before it was ended
             self._corrected = {channel: get_volume(folder, f"{channel}.corrected") for channel in channels}
-        elif folder != self._folder:
+        else:
+            images = {channel: get_volume(folder, channel) for channel in channels}
             self._corrected = self._preparation.correct_all(images, self._progress(number))
             for channel, volume in self._corrected.items():
                 put_volume(folder, f"{channel}.corrected", volume)
             mark.touch()
         self._folder = folder
-        return images
 
     def _classify(self, request: Classify) -> None:
-        folder = Path(request.folder)
-        started = time.perf_counter()
-        options, report = request.options.to_options(), self._progress(request.id)
+        folder, options, report = Path(request.folder), request.options, self._progress(request.id)
         images = {channel: get_volume(folder, channel) for channel in self._preparation.spec.channels}
         case = Case(images, request.roi.to_roi(), request.name)
-        command = tuple(request.command)
         try:
             self._preparation.check(case, pad=options.pad)
-            self._images_of(folder, request.id)
-            prepared = self._preparation.finish(
-                case, self._corrected, register_t2=options.register, pad=options.pad, progress=report
-            )
-            ready = time.perf_counter()
+            self._correct(folder, request.id)
             report("load model", 0.0)
-            classifier = self.classifier
-            report("classify", 0.0)
-            reading = classifier.read(case, prepared, options, progress=report, command=command)
+            reading = self.classifier.classify(
+                case, options, corrected=self._corrected, progress=report, command=request.command
+            )
         except RefusedError as error:
-            refused = self.classifier.refusal(case, error, options, command)
+            refused = self.classifier.refusal(case, error, options, request.command)
             self._emit({"id": request.id, "event": "result", "document": refused.to_json()})
             return
-        done = time.perf_counter()
-        timings = {"prepare": ready - started, "classify": done - ready, "total": done - started}
-        result = replace(reading.result, timings_s={stage: round(s, 4) for stage, s in timings.items()})
-        np.save(folder / "cells.npy", prepared.cells)
+        np.save(folder / "cells.npy", reading.prepared.cells)
         if reading.attention is not None and reading.shown.grid_map is not None:
             put_volume(folder, "attention", reading.attention)
             np.save(folder / "map.npy", reading.shown.grid_map)
@@ -139,7 +128,7 @@ class Worker:
             "probabilities": reading.shown.probabilities.tolist(),
             "explained": reading.attention is not None,
         }
-        self._emit({"id": request.id, "event": "result", "document": result.to_json(), "shown": shown})
+        self._emit({"id": request.id, "event": "result", "document": reading.result.to_json(), "shown": shown})
 
     def _described(self) -> dict[str, str]:
         device = self.classifier.device

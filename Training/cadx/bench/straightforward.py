@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadx.prepare.pipeline import Preparation
-from cadx.prepare.spec import PreparationSpec, SmoothSpec
+from cadx.prepare.smooth import smooth
+from cadx.prepare.spec import PreparationSpec
 from cadx.roi import Roi
 from cadx.volume import Volume
 
@@ -48,9 +49,8 @@ def grade(files: Mapping[str, Path], roi: Roi, model: nn.Module, spec: Preparati
     for channel, file in files.items():
         image = sitk.Cast(sitk.ReadImage(str(file)), sitk.sitkFloat32)
         corrected, fields[channel], masks[channel] = _n4(image)
-        if spec.smooth:
-            corrected = _smooth(corrected, spec.smooth)
-        smoothed[channel] = Volume.from_sitk(corrected, channel)
+        volume = Volume.from_sitk(corrected, channel)
+        smoothed[channel] = smooth(volume, spec.smooth) if spec.smooth else volume
     plain = Preparation(spec.model_copy(update={"bias": None, "smooth": None}))
     onto = next(iter(smoothed.values())).geometry
     prepared = plain.crop({c: plain.correct(v, c) for c, v in smoothed.items()}, roi, onto=onto)
@@ -101,12 +101,3 @@ def _n4(image: sitk.Image) -> tuple[sitk.Image, NDArray[np.floating], NDArray[np
     corrected = n4.Execute(image, mask)
     field = np.exp(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)))
     return corrected, field, sitk.GetArrayFromImage(mask) > 0
-
-
-def _smooth(image: sitk.Image, spec: SmoothSpec) -> sitk.Image:
-    import SimpleITK as sitk
-
-    step = min(0.0625, min(image.GetSpacing()) / 16.0)
-    return sitk.CurvatureAnisotropicDiffusion(
-        image, timeStep=step, conductanceParameter=spec.conductance, numberOfIterations=spec.iterations
-    )

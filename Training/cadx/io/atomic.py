@@ -87,7 +87,7 @@ def staged_folder(target: Path, replaces: Iterable[str] | None = None, marker: s
             stage.chmod(0o755)
             _move_in(stage, target, replaces, marker)
     except OSError as error:
-        raise InputError(f"Writing to {target.name} failed ({error.strerror}); make room there.") from error
+        raise InputError(f"Writing to {target.name} failed ({error.strerror or error}); make room there.") from error
     finally:
         _remove_empty(made)
 

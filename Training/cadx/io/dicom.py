@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cadx.errors import InputError
-from cadx.io.dicomfile import FileFacts, inspect, is_dicom, require_shallow
+from cadx.io.dicomfile import FileFacts, inspect, is_dicom, require_no_sequences
 from cadx.io.names import require_plain_name
 from cadx.io.payload import MAX_DEFLATE_RATIO, require_size
 from cadx.volume import Volume
@@ -82,7 +82,7 @@ def list_series(folder: Path) -> list[Series]:
     files = _files(folder)
     facts = {file: inspect(file) for file in files if is_dicom(file)}
     for file in set(files) - set(facts):
-        require_shallow(file)
+        require_no_sequences(file)
     found: list[tuple[str, ...]] = []
     for place in sorted({file.parent for file in files}):
         for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(place)):
@@ -96,7 +96,12 @@ def list_series(folder: Path) -> list[Series]:
 def _files(folder: Path) -> list[Path]:
     """The regular files in a folder and the folders in it, links to folders not followed."""
     found: list[Path] = []
-    for place, _, names in os.walk(folder):
+
+    def unreadable(error: OSError) -> None:
+        name = Path(error.filename or folder).name
+        raise InputError(f"The folder {name} cannot be read ({error.strerror}); check its permissions.") from error
+
+    for place, _, names in os.walk(folder, onerror=unreadable):
         found += [Path(place) / name for name in names]
         if len(found) > MAX_FILES:
             raise InputError(f"{folder.name} holds more than {MAX_FILES} files; give the folder of one study.")

@@ -14,7 +14,8 @@ from typing import Any
 
 from cadx.errors import InputError
 
-MAX_ITEMS = 5000
+MANY_ITEMS = 5000
+MAX_DEPTH = 50
 _ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _DIRECTORY = "1.2.840.10008.1.3.10"
@@ -47,7 +48,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def inspect(path: Path) -> FileFacts:
-    """Read a DICOM file's header and check that its pixels are all there.
+    """Read a DICOM file and check that it is whole and not nested too deeply for the image library.
 
     Raises
     ------
@@ -56,16 +57,21 @@ def inspect(path: Path) -> FileFacts:
     """
     import pydicom
 
-    require_shallow(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(path)
+            if _has_many_items(path):
+                _require_shallow(dataset)
             if str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) == _DIRECTORY:
                 return FileFacts("", False)
             series, image = str(dataset.SeriesInstanceUID), _PIXELS in dataset
             if image and not _pixels_are_there(dataset):
                 raise ValueError("pixels are cut")
+    except RecursionError as error:
+        raise InputError(
+            f"{path.name} in {path.parent.name} nests its sequences too deeply; do not use it, or remove that file."
+        ) from error
     except Exception as error:  # pydicom raises whatever a damaged value leads it to
         raise InputError(
             f"{path.name} in {path.parent.name} is cut or damaged; copy the series again, or remove that file."
@@ -73,18 +79,37 @@ def inspect(path: Path) -> FileFacts:
     return FileFacts(series, image)
 
 
-def require_shallow(path: Path) -> None:
-    """Refuse more items of sequences than any MR slice has; their nesting would exhaust the stack of the reader."""
+def require_no_sequences(path: Path) -> None:
+    """Refuse a file without DICOM's magic word that the image library could still read as deeply nested DICOM.
+
+    Raises
+    ------
+    InputError
+        If it holds many items, or cannot be read.
+    """
     try:
-        with path.open("rb") as stream:
-            if path.stat().st_size == 0:
-                return
-            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                many = any(_more_than(content, mark, MAX_ITEMS) for mark in _ITEMS)
+        many = _has_many_items(path)
     except OSError as error:
         raise InputError(f"{path.name} cannot be read ({error.strerror}); check its permissions.") from error
     if many:
-        raise InputError(f"{path.name} holds more than {MAX_ITEMS} nested items; export the series as plain slices.")
+        raise InputError(f"{path.name} in {path.parent.name} is no plain DICOM slice; remove that file.")
+
+
+def _has_many_items(path: Path) -> bool:
+    """More items of sequences than a nesting could need that exhausts the stack; contours and reports have them too."""
+    if path.stat().st_size == 0:
+        return False
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(_more_than(content, mark, MANY_ITEMS) for mark in _ITEMS)
+
+
+def _require_shallow(dataset: Any, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    for element in dataset:
+        if element.VR == "SQ":
+            for item in element.value:
+                _require_shallow(item, depth + 1)
 
 
 def _more_than(content: mmap.mmap, mark: bytes, limit: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from cadx.volume import Volume
 
 
 def put_volume(folder: Path, key: str, volume: Volume) -> None:
-    """Write ``key.npy`` (K, J, I) and ``key.json`` (IJK-to-RAS matrix, name); no patient's id leaves the process.
+    """Write ``key.npy`` (K, J, I) and ``key.json`` (IJK-to-RAS matrix, name, what warnings need).
+
+    No patient's id leaves the process, and a hash stands for the frame of reference: it is only compared.
 
     Raises
     ------
@@ -23,7 +26,13 @@ def put_volume(folder: Path, key: str, volume: Volume) -> None:
     """
     try:
         np.save(folder / f"{key}.npy", np.ascontiguousarray(volume.voxels), allow_pickle=False)
-        place = {"ijk_to_ras": volume.geometry.ijk_to_ras.tolist(), "name": volume.name}
+        frame = volume.frame_of_reference
+        place = {
+            "ijk_to_ras": volume.geometry.ijk_to_ras.tolist(),
+            "name": volume.name,
+            "frame": hashlib.sha256(frame.encode()).hexdigest() if frame else None,
+            "oriented": volume.oriented,
+        }
         (folder / f"{key}.json").write_text(json.dumps(place), encoding="utf-8")
     except OSError as error:
         raise InputError(f"The folder {folder.name} cannot be written ({error.strerror}); make room there.") from error
@@ -40,7 +49,8 @@ def get_volume(folder: Path, key: str) -> Volume:
     try:
         place = read_json(folder / f"{key}.json")
         voxels = np.load(folder / f"{key}.npy", mmap_mode="r", allow_pickle=False)
-        return Volume(voxels, Geometry(voxels.shape[::-1], np.array(place["ijk_to_ras"])), place["name"])
+        geometry = Geometry(voxels.shape[::-1], np.array(place["ijk_to_ras"]))
+        return Volume(voxels, geometry, place["name"], None, place["frame"], place["oriented"])
     except (JsonError, OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise

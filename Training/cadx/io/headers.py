@@ -19,10 +19,8 @@ from cadx.geometry import Geometry
 from cadx.io.payload import Encoding, Payload
 
 MAX_HEADER_BYTES = 1_000_000
-
-
 _NIFTI_FLOATS = {16: "f4", 64: "f8"}
-_DEFLATED = {"gzip": "gzip", "gz": "gzip", "raw": "raw"}
+_NRRD_ENCODINGS: dict[str, Encoding] = {"gzip": "gzip", "gz": "gzip", "raw": "raw"}
 
 
 def locate(path: Path) -> Payload:
@@ -76,16 +74,22 @@ def _require_box(sform: np.ndarray, spacing: np.ndarray, name: str) -> None:
 
 def _nrrd(path: Path) -> Payload:
     """NRRD (teem.sourceforge.net/nrrd/format.html): fields up to an empty line, then the data or a file's name."""
-    text, start = _text_header(path, b"\n\n", b"\r\n\r\n")
-    fields = _fields(text, ":")
-    encoding = _DEFLATED.get(fields.get("encoding", "").lower())
+    with path.open("rb") as stream:
+        head = stream.read(MAX_HEADER_BYTES)
+    end = re.search(rb"\r?\n\r?\n", head)
+    if end is None and len(head) == MAX_HEADER_BYTES:
+        raise ValueError("no end of the header")
+    # a detached header may end with its file
+    stop, start = end.span() if end else (len(head), len(head))
+    fields = _fields(head[:stop].decode("latin-1"), ":")
+    encoding = _NRRD_ENCODINGS.get(fields.get("encoding", "").lower())
     if encoding is None:
         raise InputError(f"{path.name} is stored as '{fields.get('encoding', '')[:20]}'; save it raw or with gzip.")
     detached = fields.get("data file") or fields.get("datafile")
     oriented = "none" not in fields.get("space directions", "none").lower()
     if detached:
-        return Payload(_beside(path, detached), encoding, oriented=oriented)  # type: ignore[arg-type]
-    return Payload(path, encoding, start, oriented=oriented)  # type: ignore[arg-type]
+        return Payload(_beside(path, detached), encoding, oriented=oriented)
+    return Payload(path, encoding, start, oriented=oriented)
 
 
 def _metaimage(path: Path) -> Payload:
@@ -101,18 +105,6 @@ def _metaimage(path: Path) -> Payload:
     if value.upper() == "LOCAL":
         return Payload(path, encoding, last.end())
     return Payload(_beside(path, value), encoding)
-
-
-def _text_header(path: Path, *ends: bytes) -> tuple[str, int]:
-    """The text before the first of the marks, and the byte behind that mark."""
-    with path.open("rb") as stream:
-        head = stream.read(MAX_HEADER_BYTES)
-    found = [(head.index(end), len(end)) for end in ends if end in head]
-    if not found and len(head) == MAX_HEADER_BYTES:
-        raise ValueError("no end of the header")
-    # a detached header may end with its file
-    place, length = min(found, default=(len(head), 0))
-    return head[:place].decode("latin-1"), place + length
 
 
 def _fields(text: str, mark: str) -> dict[str, str]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cadx.case import Case
-from cadx.errors import InputError, RefusedError
+from cadx.errors import InputError
 from cadx.geometry import Geometry
 from cadx.notices import Notice
-from cadx.prepare import bias, grid, register, sample, smooth
+from cadx.prepare import area, bias, checks, grid, register, sample, smooth
 from cadx.prepare import standardise as nyul
 from cadx.prepare.frame import SliceFrame
 from cadx.prepare.register import RigidMotion
@@ -23,10 +21,6 @@ from cadx.roi import Roi
 from cadx.volume import Volume
 
 Progress = Callable[[str, float], None]
-MIN_COVERAGE = 0.5
-MIN_SLICE_COVERAGE = 0.9
-MAX_SILENT_GROWTH = 1.25
-MAX_MAGNITUDE = 1e9
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ class Window:
 class CellLayout:
     """Where the cells of a ROI lie, before any voxel is read.
 
-    ``box`` is the ROI along the slices' axes, ``slices`` the reference's slice indices; ``area`` says that
+    ``box`` is the ROI along the slices' axes, ``slices`` the reference's slice indices; ``averaged`` says that
     whole voxels are averaged instead of interpolated.
     """
 
@@ -57,7 +51,7 @@ class CellLayout:
     slices: NDArray[np.intp]
     positions_mm: NDArray[np.floating]
     notices: tuple[Notice, ...]
-    area: bool
+    averaged: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +185,7 @@ class Preparation:
 
     def correct(self, volume: Volume, channel: str) -> Volume:
         """Bias, smoothing and standardisation on the volume's own grid, in canonical storage, float32."""
-        _require_contrast(volume, channel)
+        checks.require_contrast(volume, channel)
         volume = volume.canonical()
         volume = volume.with_voxels(volume.voxels.astype(np.float32))
         try:
@@ -201,8 +195,8 @@ class Preparation:
                 volume = smooth.smooth(volume, self.spec.smooth)
         except RuntimeError as error:
             raise InputError(
-                f"{_named(channel, volume)} cannot be corrected or smoothed; it may be too small or nearly empty, "
-                "choose another image."
+                f"{checks.named(channel, volume)} cannot be corrected or smoothed; it may be too small or nearly "
+                "empty, choose another image."
             ) from error
         if self.spec.standardise:
             volume = nyul.standardise(volume, self.spec.standardise, channel)
@@ -221,19 +215,19 @@ class Preparation:
     ) -> Prepared:
         """Cells of a ROI from corrected volumes (canonical storage; the first is the reference)."""
         reference = next(iter(corrected.values())).geometry
-        layout = self.layout(reference, roi, pad=pad, name=_named(*next(iter(corrected.items()))))
-        _check_coverage(layout.box, {_named(c, v): v.geometry for c, v in corrected.items()})
+        layout = self.layout(reference, roi, pad=pad, name=checks.named(*next(iter(corrected.items()))))
+        checks.check_coverage(layout.box, {checks.named(c, v): v.geometry for c, v in corrected.items()})
         box, geometry = layout.box, layout.geometry
         valid = grid.inside_roi(box, geometry)
         cells = []
         notices = list(layout.notices)
         for channel, volume in corrected.items():
             moving = motion.transform if motion and channel != self.spec.channels[0] else None
-            if layout.area:
-                raw = _area_cells(volume, reference, box, layout.slices, self.spec.grid, moving)
+            if layout.averaged:
+                raw = area.area_cells(volume, reference, box, layout.slices, self.spec.grid, moving)
             else:
                 raw = sample.sample(volume, geometry, moving)
-            notices += _reach(channel, volume, np.isfinite(raw)[:, valid])
+            notices += checks.check_reach(channel, volume, np.isfinite(raw)[:, valid])
             cells.append(self._scaled(raw, valid, volume))
         return Prepared(
             np.stack(cells),
@@ -260,15 +254,15 @@ class Preparation:
             If the ROI holds too few slices and ``pad`` is not set.
         """
         frame = SliceFrame.of(reference)
-        box, notices = _on_frame(roi, frame)
-        notices += _check_coverage(box, {name: reference})
+        box, notices = checks.on_frame(roi, frame)
+        notices += checks.check_coverage(box, {name: reference})
         slices = frame.slices_in(box)
-        notices += frame.notices("T1") + _enough(slices, frame, self.spec.grid.slices, pad, name)
-        area = self.spec.grid.sampling == "area" and frame.own
-        if area:
-            box = _snapped(box, reference)
+        notices += frame.notices("T1") + checks.require_slices(slices, frame, self.spec.grid.slices, pad, name)
+        averaged = self.spec.grid.sampling == "area" and frame.own
+        if averaged:
+            box = area.snapped(box, reference)
         geometry = grid.cell_geometry(frame, box, slices, self.spec.grid)
-        return CellLayout(geometry, box, slices, frame.positions_mm()[slices], tuple(notices), area)
+        return CellLayout(geometry, box, slices, frame.positions_mm()[slices], tuple(notices), averaged)
 
     def check(self, case: Case, *, pad: bool = False) -> None:
         """What can be refused before minutes are spent on correction; raises what :meth:`run` raises."""
@@ -276,10 +270,12 @@ class Preparation:
         if missing:
             raise InputError(f"{case.name}: this bundle needs {' and '.join(missing)}; give that volume too.")
         for channel in self.spec.channels:
-            _require_contrast(case.images[channel], channel)
-        name = _named(next(iter(case.images)), case.reference)
+            checks.require_contrast(case.images[channel], channel)
+        name = checks.named(next(iter(case.images)), case.reference)
         layout = self.layout(case.reference.canonical_geometry(), case.roi, pad=pad, name=name)
-        _check_coverage(layout.box, {_named(c, case.images[c]): case.images[c].geometry for c in self.spec.channels})
+        checks.check_coverage(
+            layout.box, {checks.named(c, case.images[c]): case.images[c].geometry for c in self.spec.channels}
+        )
 
     def _scaled(self, raw: NDArray[np.float32], valid: NDArray[np.bool_], volume: Volume) -> NDArray[np.float32]:
         """To 0..1 by the bundle's rule; padding and what the volume does not reach are 0."""
@@ -295,130 +291,3 @@ class Preparation:
             raise InputError(f"{volume.name} is constant inside the ROI; choose another image or move the ROI.")
         cells = np.clip((raw - low) / (high - low), 0, 1)
         return np.where(inside, cells, 0).astype(np.float32)
-
-
-def _named(channel: str, volume: Volume) -> str:
-    return f"{channel} ({volume.name})"
-
-
-def _require_contrast(volume: Volume, channel: str) -> None:
-    low, high = float(volume.voxels.min()), float(volume.voxels.max())
-    # a minimum or maximum is NaN where any voxel is
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise InputError(f"{_named(channel, volume)} holds voxels that are not finite numbers; export it again.")
-    if max(-low, high) > MAX_MAGNITUDE:
-        raise InputError(f"{_named(channel, volume)} holds voxels beyond {MAX_MAGNITUDE:g}; export it again.")
-    if np.float32(low) == np.float32(high):
-        raise InputError(f"{_named(channel, volume)} has the same value in every voxel; choose another image.")
-
-
-def _on_frame(roi: Roi, frame: SliceFrame) -> tuple[Roi, list[Notice]]:
-    """The ROI's bounding box along the slices' axes, and a warning where that changed it much."""
-    box = roi.on_axes(frame.axes)
-    growth = float(np.prod(box.size_mm) / np.prod(roi.size_mm))
-    turned = roi.tilt_degrees(np.eye(3)) > 0.1 and roi.tilt_degrees(frame.axes) > 0.1
-    if not turned and growth <= MAX_SILENT_GROWTH:
-        return box, []
-    size = " x ".join(f"{v:.0f}" for v in box.size_mm)
-    text = (
-        f"The ROI is turned {roi.tilt_degrees(frame.axes):.1f} degrees against the T1 slices; its bounding box "
-        f"along T1's axes, {size} mm, was used."
-    )
-    return box, [Notice("roi-bounding-box", text)]
-
-
-def _check_coverage(box: Roi, geometries: Mapping[str, Geometry]) -> list[Notice]:
-    """Refuse a ROI that an image misses or mostly misses; warn where it reaches well beyond it."""
-    notices = []
-    lattice = np.array(list(product((np.arange(16) + 0.5) / 16 - 0.5, repeat=3)))
-    points = box.center_ras + (lattice * box.size_mm) @ box.axes.T
-    for channel, geometry in geometries.items():
-        covered = float(geometry.contains(points).mean())
-        if covered == 0:
-            raise InputError(f"The ROI lies outside {channel}; place it inside the image (mm, RAS).")
-        if covered < MIN_COVERAGE:
-            raise InputError(f"{channel} covers only {covered:.0%} of the ROI; move the ROI or give another volume.")
-        if covered < MIN_SLICE_COVERAGE:
-            text = f"The ROI reaches beyond {channel}, which covers {covered:.0%} of it; the rest was not seen."
-            notices.append(Notice("roi-beyond-image", text))
-    return notices
-
-
-def _reach(channel: str, volume: Volume, reached: NDArray[np.bool_]) -> list[Notice]:
-    """Warn where a channel leaves slices (slices, pixels) mostly empty; refuse where it misses half of the ROI."""
-    if reached.mean() < MIN_COVERAGE:
-        raise InputError(
-            f"{_named(channel, volume)} covers only {reached.mean():.0%} of the ROI; move the ROI or choose another."
-        )
-    empty = int((reached.mean(axis=1) < MIN_SLICE_COVERAGE).sum())
-    if not empty:
-        return []
-    text = f"{channel} does not reach all of {empty} of {len(reached)} slices of the ROI; what is missing is black."
-    return [Notice("not-covered", text)]
-
-
-def _enough(slices: NDArray[np.intp], frame: SliceFrame, k: int, pad: bool, name: str) -> list[Notice]:
-    """Refuse too few slices, or warn where they are padded."""
-    n = len(slices)
-    if n >= k:
-        return []
-    if frame.count < k and not pad:
-        raise InputError(
-            f"{name} holds only {frame.count} slices and the grid needs {k}, so no ROI is tall enough; give a "
-            "volume with more slices, or allow padding (--pad)."
-        )
-    if n == 0:
-        raise RefusedError(
-            f"The ROI holds no slice of T1 and the grid needs {k}; enlarge it by {_more(k, frame)} mm along the slices."
-        )
-    if not pad:
-        raise RefusedError(
-            f"The ROI holds {n} slices of T1 and the grid needs {k}; enlarge it by {_more(k - n, frame)} mm "
-            "along the slices, or allow padding (--pad)."
-        )
-    return [Notice("padded", f"The ROI holds {n} slices and the grid needs {k}; the last one was repeated.")]
-
-
-def _more(slices: int, frame: SliceFrame) -> int:
-    """Whole millimetres that surely hold so many more slices."""
-    return math.ceil(slices * frame.spacing_mm - 1e-6)
-
-
-def _snapped(box: Roi, geometry: Geometry) -> Roi:
-    """The box around the voxels of a canonical volume whose centres lie in ``box`` (in plane)."""
-    low, high = _voxel_range(box, geometry)
-    ends = geometry.to_ras(np.array([[*(low - 0.5), 0.0], [*(high - 0.5), 0.0]])) @ box.axes
-    center, size = box.center_ras @ box.axes, box.size_mm.copy()
-    center[:2], size[:2] = ends[:, :2].mean(axis=0), np.ptp(ends[:, :2], axis=0)
-    return Roi(box.axes @ center, size, box.axes, box.source)
-
-
-def _voxel_range(box: Roi, geometry: Geometry) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Half-open in-plane voxel range (I, J) of the voxel centres within the box."""
-    middle = geometry.to_ijk(box.center_ras)[:2]
-    half = box.size_mm[:2] / 2 / geometry.spacing[:2]
-    size = np.asarray(geometry.size_ijk[:2])
-    low = np.clip(np.ceil(middle - half - 1e-6), 0, size - 1)
-    high = np.clip(np.floor(middle + half + 1e-6) + 1, low + 1, size)
-    return low, high
-
-
-def _area_cells(
-    volume: Volume,
-    reference: Geometry,
-    box: Roi,
-    slices: NDArray[np.intp],
-    spec: GridSpec,
-    transform: object | None,
-) -> NDArray[np.float32]:
-    """Voxels of the reference grid averaged into the cells, as the authors' code does with its crops."""
-    same = transform is None and volume.geometry.is_close(reference)
-    voxels = volume.voxels if same else sample.sample(volume, reference, transform)  # type: ignore[arg-type]
-    low, high = (end.astype(int) for end in _voxel_range(box, reference))
-    crop = voxels[slices, low[1] : high[1], low[0] : high[0]].astype(np.float64)
-    rows = sample.adaptive_average_weights(crop.shape[1], spec.cell_pixels)
-    columns = sample.adaptive_average_weights(crop.shape[2], spec.cell_pixels)
-    cells = np.einsum("aj,kji,bi->kab", rows, crop, columns, optimize=True)
-    # stored cells run (A, R); the authors' have rows along R, radiological ones both axes reversed
-    cells = cells.transpose(0, 2, 1) if spec.orientation == "authors" else cells[:, ::-1, ::-1]
-    return cells.astype(np.float32)

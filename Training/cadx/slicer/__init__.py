@@ -6,7 +6,7 @@ neither Slicer nor VTK; its functions do when they are called.
 
 from cadx.slicer.case_scene import add_case, case_from_nodes, write_case_scene
 from cadx.slicer.classify import classify_nodes
-from cadx.slicer.logic import GradedCase, GradingJob, GradingLogic
+from cadx.slicer.logic import GradedCase, GradingLogic
 from cadx.slicer.overlay import attended_point, attention_to_node
 from cadx.slicer.overview import draw_overview
 from cadx.slicer.results import CaseNodes, append_row, create_table, find_cases, find_table, store_result
@@ -17,7 +17,6 @@ from cadx.slicer.volumes import node_to_volume, volume_to_node
 __all__ = [
     "CaseNodes",
     "GradedCase",
-    "GradingJob",
     "GradingLogic",
     "add_case",
     "append_row",

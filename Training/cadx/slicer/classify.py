@@ -45,7 +45,12 @@ def classify_nodes(
     """
     images = {"T1": node_to_volume(t1_node), "T2": node_to_volume(t2_node)}
     reading = classifier.classify(Case(images, node_to_roi(roi_node), case), options, progress=progress)
-    scene = t1_node.GetScene()
+    return reading, store_reading(CaseNodes(t1_node, t2_node, roi_node), reading, case)
+
+
+def store_reading(nodes: CaseNodes, reading: Reading, case: str) -> CaseNodes:
+    """Add a reading to the scene of its images: attention, a row in the table of results, and what ties them."""
+    scene = nodes.t1.GetScene()
     attention = attention_to_node(scene, reading.attention) if reading.attention is not None else None
-    nodes = CaseNodes(t1_node, t2_node, roi_node, attention)
-    return reading, store_result(nodes, reading.result.to_json(), case=case, table=find_table(scene))
+    joined = CaseNodes(nodes.t1, nodes.t2, nodes.roi, attention)
+    return store_result(joined, reading.result.to_json(), case=case, table=find_table(scene))

@@ -19,15 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadx import output
-from cadx.background import BackgroundClassifier, ReadingJob
+from cadx.background import BackgroundClassifier
 from cadx.case import Case
 from cadx.classify import Options, Reading
 from cadx.demo import shipped_bundle
 from cadx.errors import CadxError, InputError
-from cadx.job import BY_EXIT_CODE, package_environment
+from cadx.job import BY_EXIT_CODE, Pending, package_environment
 from cadx.slicer.case_scene import case_from_nodes
-from cadx.slicer.overlay import attention_to_node
-from cadx.slicer.results import CaseNodes, append_row, create_table, find_table, store_result
+from cadx.slicer.classify import store_reading
+from cadx.slicer.results import CaseNodes, append_row, create_table
 
 ProgressCall = Callable[[str, float], None]
 BATCH_FAILURES = 4
@@ -54,52 +54,6 @@ class GradedCase:
     def toJson(self) -> dict[str, Any]:
         """The document of ``result.json``."""
         return self.reading.result.to_json()
-
-
-class GradingJob:
-    """A grading in the background; the scene is touched when the result is taken, and not before."""
-
-    def __init__(self, job: ReadingJob, case: Case, nodes: CaseNodes) -> None:
-        self._job = job
-        self._case = case
-        self._nodes = nodes
-        self._scene = nodes.t1.GetScene()
-        self._graded: GradedCase | None = None
-
-    @property
-    def done(self) -> bool:
-        """Whether there is a result or an error to take."""
-        return self._job.done
-
-    def poll(self) -> bool:
-        """Take what the worker has said; returns at once, True when :attr:`result` is there."""
-        return self._job.poll()
-
-    def cancel(self) -> None:
-        """End the worker with all its children; the scene stays as it was."""
-        self._job.cancel()
-
-    @property
-    def result(self) -> GradedCase:
-        """The graded case; waits for it, and adds it to the scene the first time.
-
-        Raises
-        ------
-        CadxError
-            What stopped the work, :class:`cadx.errors.CancelledError` after :meth:`cancel`.
-        """
-        if self._graded is None:
-            reading = self._job.result()
-            self._require_nodes()
-            self._graded = GradedCase(self._case, reading, _stored(self._case, reading, self._nodes))
-        return self._graded
-
-    def _require_nodes(self) -> None:
-        for node in (self._nodes.t1, self._nodes.t2, self._nodes.roi):
-            if self._scene is None or not self._scene.IsNodePresent(node):
-                raise InputError(
-                    "A volume or the ROI was removed from the scene meanwhile; nothing was added, choose again."
-                )
 
 
 class GradingLogic:
@@ -165,7 +119,7 @@ class GradingLogic:
         pad: bool = False,
         name: str = "case",
         progress: ProgressCall | None = None,
-    ) -> GradingJob:
+    ) -> Pending[GradedCase]:
         """Start grading; attention, table row and result join the nodes in their scene when it is taken.
 
         Parameters
@@ -196,8 +150,9 @@ class GradingLogic:
             raise InputError("firstSlice chooses one window and allWindows takes every one; give one of the two.")
         case = _case(t1, t2, roi, name)
         chosen = Options(firstSlice, "all" if allWindows else "central", explain, register, pad)
-        job = self.background(bundle, device).classify(case, chosen, progress=progress)
-        return GradingJob(job, case, CaseNodes(t1, t2, roi))
+        pending = self.background(bundle, device).classify(case, chosen, progress=progress)
+        nodes, scene = CaseNodes(t1, t2, roi), t1.GetScene()
+        return pending.then(lambda reading: _added(case, reading, nodes, scene))
 
     def classifyBatch(
         self,
@@ -276,11 +231,11 @@ def _case(t1: Any, t2: Any, roi: Any, name: str = "case") -> Case:
     return Case({"T1": first, "T2": second}, box, name)
 
 
-def _stored(case: Case, reading: Reading, nodes: CaseNodes) -> CaseNodes:
-    scene = nodes.t1.GetScene()
-    attention = attention_to_node(scene, reading.attention) if reading.attention is not None else None
-    joined = CaseNodes(nodes.t1, nodes.t2, nodes.roi, attention)
-    return store_result(joined, reading.result.to_json(), case=case.name, table=find_table(scene))
+def _added(case: Case, reading: Reading, nodes: CaseNodes, scene: Any) -> GradedCase:
+    """The scene is touched here and not before, in the thread that takes the result."""
+    if not all(scene.IsNodePresent(node) for node in (nodes.t1, nodes.t2, nodes.roi)):
+        raise InputError("A volume or the ROI was removed from the scene meanwhile; nothing was added, choose again.")
+    return GradedCase(case, reading, store_reading(nodes, reading, case.name))
 
 
 def _table(scene: Any, summary: Path) -> Any:

@@ -25,6 +25,8 @@ from cadx.prepare.spec import PreparationSpec
 from cadx.roi import DEFAULT_MASK_MARGIN_MM
 from cadx.study.cohort import LabelledCase
 
+# to be raised whenever the same parameters give other cells
+CELLS_VERSION = "cells/2"
 log = logging.getLogger(__name__)
 
 
@@ -121,15 +123,15 @@ def _voxels_of(file: Path) -> Path:
 
 
 def _key(row: Row, spec: PreparationSpec) -> str:
-    """SHA-256 over the preparation's parameters and the bytes of every input file."""
-    digest = hashlib.sha256(json.dumps(spec.to_json(), sort_keys=True).encode())
+    """SHA-256 over the preparation's version and parameters and the bytes of every input file."""
+    digest = hashlib.sha256(f"{CELLS_VERSION}{json.dumps(spec.to_json(), sort_keys=True)}".encode())
     for text in (row.t1, row.t2, row.roi):
         path = Path(text.rpartition("#")[0] if "#" in text and not Path(text).exists() else text)
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         digest.update(text.rpartition("#")[2].encode() if path != Path(text) else b"")
         for file in files:
             if file.is_file():
-                for part in {file, _voxels_of(file)}:
+                for part in dict.fromkeys((file, _voxels_of(file))):
                     with part.open("rb") as stream:
                         digest.update(hashlib.file_digest(stream, "sha256").digest())
             else:
