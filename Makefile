@@ -15,10 +15,10 @@ demo: $(READY)
 	$(BIN)/cadx demo --out $(OUT)
 
 test: $(READY)
-	$(BIN)/ruff check Training Testing
-	$(BIN)/ruff format --check Training Testing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest Testing Training/cadx
+	$(BIN)/python -m pytest
 
 setup: $(READY)
 

@@ -11,7 +11,7 @@ import pytest
 
 from cadx.classify import Classifier
 from cadx.errors import CancelledError, InputError, RefusedError
-from cadx.slicer import GradingLogic, add_case, case_from_nodes, find_cases, own_scene
+from cadx.slicer import IPMNClassifierLogic, add_case, case_from_nodes, find_cases, own_scene
 from cadx.slicer.runtime import nodes_of_class
 
 from support import write
@@ -19,7 +19,7 @@ from support import write
 
 @pytest.fixture
 def logic():
-    made = GradingLogic()
+    made = IPMNClassifierLogic()
     yield made
     made.close()
 

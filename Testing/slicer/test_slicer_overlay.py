@@ -37,8 +37,7 @@ def test_the_colours_are_ours_clear_at_the_low_end_and_brighter_step_by_step(sce
     for index in range(len(colors)):
         table.GetColor(index, colors[index])
     assert len(colors) == 256
-    assert (colors[: int(255 * LOWEST_SHOWN), 3] == 0).all()
-    assert (colors[int(255 * LOWEST_SHOWN) + 1 :, 3] == 1).all()
+    assert (colors[:, 3] == 1).all(), "what is drawn is the threshold's part, which a user may lower"
     brightness = colors[:, :3] @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(brightness) > -0.004).all()
     assert table.GetSaveWithScene()

@@ -84,7 +84,7 @@ def test_the_overlay_looks_the_same_again(bundle, scene):
     low, high = [0.0] * 4, [0.0] * 4
     colors.GetColor(10, low)
     colors.GetColor(255, high)
-    assert (low[3], high[3]) == (0, 1)
+    assert (low[3], high[3]) == (1, 1)
     assert high[0] > 0.9 and high[1] > 0.9
     assert legend_node(found.attention).GetTitleText() == "Attention"
 

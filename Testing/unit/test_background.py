@@ -14,9 +14,9 @@ import pytest
 
 from cadx import output
 from cadx.background import KEPT_CASES, BackgroundClassifier
+from cadx.child import ChildError
 from cadx.classify import Classifier, Options
 from cadx.errors import BundleError, CancelledError, InputError, RefusedError
-from cadx.job import WorkerError
 from cadx.result import Result
 from cadx.roi import Roi
 
@@ -104,8 +104,8 @@ def test_after_cancel_the_next_job_finds_what_was_prepared(background, case):
 
 def test_a_worker_that_was_killed_is_one_sentence_and_the_next_job_works(background, case):
     job = background.classify(case)
-    background._worker.process.kill()
-    with pytest.raises(WorkerError, match="ended by signal 9"):
+    background._worker.child.process.kill()
+    with pytest.raises(ChildError, match="ended by signal 9"):
         _ = job.result
     assert background.classify(case).result.result.status == "ok"
 
@@ -113,7 +113,7 @@ def test_a_worker_that_was_killed_is_one_sentence_and_the_next_job_works(backgro
 def test_nothing_is_left_when_it_is_closed(bundle, case):
     background = BackgroundClassifier(bundle.folder, "cpu")
     _ = background.classify(case).result
-    scratch, process = background._scratch, background._worker.process
+    scratch, process = background._scratch, background._worker.child.process
     assert scratch.is_dir()
     background.close()
     assert not scratch.exists()

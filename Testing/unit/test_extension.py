@@ -46,7 +46,7 @@ def test_every_file_of_the_package_and_the_bundles_is_there(trees, repository, t
 
 def test_the_installed_package_runs_and_finds_its_bundle(trees):
     code = (
-        "from cadx.demo import shipped_bundle; from cadx.models.bundle import verify; import cadx\n"
+        "from cadx.library import shipped_bundle; from cadx.models.bundle import verify; import cadx\n"
         "print(cadx.__file__); print(verify(shipped_bundle()))"
     )
     where = trees["install"] / PACKAGE.parent

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cadx.child import ChildError
 from cadx.classify import Classifier
 from cadx.errors import CancelledError, InputError
 from cadx.io.exchange import get_volume, put_volume
-from cadx.job import Job, WorkerError, WorkerProcess
+from cadx.job import Job, WorkerProcess
 from cadx.requests import RoiData
 from cadx.roi import Roi
 
@@ -135,7 +136,7 @@ def test_a_bundle_that_was_altered_is_an_error_of_the_first_job(bundle, tmp_path
     worker = WorkerProcess(["--bundle", str(tmp_path / "nowhere"), "--device", "cpu"])
     try:
         time.sleep(1.0)
-        with pytest.raises((InputError, WorkerError)):
+        with pytest.raises((InputError, ChildError)):
             Job(worker, {"do": "load"}).wait()
     finally:
         worker.end()
@@ -143,13 +144,13 @@ def test_a_bundle_that_was_altered_is_an_error_of_the_first_job(bundle, tmp_path
 
 def test_cancel_ends_the_whole_group_within_two_seconds(worker, folder, case):
     job = Job(worker, classify(folder, case.roi))
-    os.killpg(worker.process.pid, signal.SIGSTOP)
+    os.killpg(worker.child.process.pid, signal.SIGSTOP)
     assert not job.poll()
-    os.killpg(worker.process.pid, signal.SIGCONT)
+    os.killpg(worker.child.process.pid, signal.SIGCONT)
     start = time.monotonic()
     job.cancel()
     assert time.monotonic() - start < 2
-    assert members(worker.process.pid) == []
+    assert members(worker.child.process.pid) == []
     with pytest.raises(CancelledError):
         job.wait()
 
@@ -168,11 +169,11 @@ def test_a_worker_that_will_not_end_is_ended_with_its_children(tmp_path, monkeyp
     worker = WorkerProcess([], environment={**os.environ, "PYTHONPATH": str(tmp_path)})
     while not worker.events():
         time.sleep(0.02)
-    assert len(members(worker.process.pid)) == 2
+    assert len(members(worker.child.process.pid)) == 2
     start = time.monotonic()
     worker.end()
     assert time.monotonic() - start < 2
-    assert members(worker.process.pid) == []
+    assert members(worker.child.process.pid) == []
 
 
 @pytest.mark.parametrize(
@@ -189,22 +190,22 @@ def test_a_worker_that_dies_or_talks_nonsense_is_one_sentence(tmp_path, says, co
     (tmp_path / "cadx" / "__init__.py").write_text("")
     (tmp_path / "cadx" / "worker.py").write_text(f"import os, sys, time\nsys.stdin.readline()\n{says}\n")
     worker = WorkerProcess([], environment={**os.environ, "PYTHONPATH": str(tmp_path)})
-    with pytest.raises(WorkerError, match=complaint):
+    with pytest.raises(ChildError, match=complaint):
         Job(worker, {"do": "load"}).wait()
     assert not worker.alive
-    with pytest.raises(WorkerError):
+    with pytest.raises(ChildError):
         Job(worker, {"do": "load"}).wait()
     worker.end()
 
 
 def test_listening_never_waits(worker, folder, case):
-    os.killpg(worker.process.pid, signal.SIGSTOP)
+    os.killpg(worker.child.process.pid, signal.SIGSTOP)
     job = Job(worker, classify(folder, case.roi))
     start = time.perf_counter()
     for _ in range(100):
         assert not job.poll()
     assert time.perf_counter() - start < 1
-    os.killpg(worker.process.pid, signal.SIGCONT)
+    os.killpg(worker.child.process.pid, signal.SIGCONT)
     assert job.wait()["document"]["status"] == "ok"
 
 

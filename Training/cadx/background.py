@@ -22,8 +22,8 @@ from cadx.errors import RefusedError
 from cadx.io.exchange import get_volume, put_volume
 from cadx.job import Job, Pending, WorkerProcess
 from cadx.models.bundle import Bundle
-from cadx.prepare.pipeline import Preparation, Prepared, Window
-from cadx.requests import Classify, Prepare, RoiData
+from cadx.prepare.pipeline import CellLayout, Preparation, Prepared, Window
+from cadx.requests import Classify, Describe, Load, Prepare, RoiData
 from cadx.result import Result
 from cadx.volume import Volume
 from cadx.worker import CORRECTED
@@ -57,16 +57,26 @@ class BackgroundClassifier:
         self._preparation = Preparation(self.bundle.preparation)
         self._scratch = Path(tempfile.mkdtemp(prefix="cadx-background-"))
         self._worker: WorkerProcess | None = None
+        self._last_log = ""
 
-    def check(self, case: Case, *, pad: bool = False) -> None:
-        """Raise what would stop this case before anything is computed; takes milliseconds.
+    def check(self, case: Case, *, pad: bool = False) -> CellLayout:
+        """Where the cells of this case will lie, or what would stop it, before anything is computed; milliseconds.
 
         Raises
         ------
         InputError, RefusedError
             As :meth:`cadx.prepare.pipeline.Preparation.check`.
         """
-        self._preparation.check(case, pad=pad)
+        return self._preparation.check(case, pad=pad)
+
+    def load(self, progress: ProgressCall | None = None) -> Job:
+        """Load the model in the background, so that the first answer does not wait for it."""
+        return Job(self._running(), Load(id=0).model_dump(mode="json"), progress)
+
+    def describe(self) -> Pending[dict[str, str]]:
+        """The device that was chosen: kind, name, reason and precision."""
+        job = Job(self._running(), Describe(id=0).model_dump(mode="json"))
+        return Pending(job, lambda answer: dict(answer["device"]))
 
     def prepare(self, case: Case, progress: ProgressCall | None = None) -> Job | None:
         """Correct the case's images in the background; None where that was done before."""
@@ -123,6 +133,7 @@ class BackgroundClassifier:
         """End the worker, if there is one, with all its children; what was prepared is kept."""
         if self._worker is not None:
             self._worker.end()
+            self._last_log = self._worker.log()
             self._worker = None
 
     def close(self) -> None:
@@ -130,9 +141,14 @@ class BackgroundClassifier:
         self.end()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
+    @property
+    def worker_id(self) -> int | None:
+        """Number of the worker's process, which leads its group; None where none runs."""
+        return self._worker.child.process.pid if self._worker is not None and self._worker.alive else None
+
     def log(self) -> str:
-        """What the worker wrote for developers."""
-        return self._worker.log() if self._worker is not None else ""
+        """What the worker, or the last one, wrote for developers."""
+        return self._worker.log() if self._worker is not None else self._last_log
 
     def _running(self) -> WorkerProcess:
         if self._worker is None or not self._worker.alive:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cadx import output
 from cadx.case import Case
-from cadx.classify import Classifier, Options
+from cadx.classify import Classifier, Options, request_sha256
 from cadx.errors import CadxError, CancelledError, InputError, RefusedError
 from cadx.io.atomic import write_text
 from cadx.io.files import read_roi, read_volume
@@ -186,5 +186,5 @@ def _kept(folder: Path, row: Row, classifier: Classifier, options: Options, marg
         case = read_case(row, lambda text: None, margin_mm)
     except (JsonError, CadxError, OSError):
         return None
-    same = result.request_sha256 == classifier.request_sha256(case, options)
+    same = result.request_sha256 == request_sha256(classifier.bundle, case, options)
     return case_record(row.case, result.to_json()) if same and output.is_whole(folder, result) else None

@@ -170,16 +170,6 @@ class Classifier:
         result = self._result(case, prepared, options, readings, probabilities, explained, command)
         return Reading(result, prepared, shown, attention)
 
-    def request_sha256(self, case: Case, options: Options) -> str:
-        """Hash of all that a result follows from: bundle, images, ROI and options."""
-        request = {
-            "bundle": self.bundle.sha256,
-            "images": {role: volume.sha256() for role, volume in case.images.items()},
-            "roi": np.round(case.roi.corners_ras(), 3).tolist(),
-            "options": options.to_json(),
-        }
-        return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-
     def refusal(self, case: Case, error: RefusedError, options: Options, command: tuple[str, ...] = ()) -> Result:
         """The result of a case that must not be graded, with the reason."""
         return Result(
@@ -196,7 +186,7 @@ class Classifier:
             precision=self.precision,
             timings_s={},
             versions=versions(),
-            request_sha256=self.request_sha256(case, options),
+            request_sha256=request_sha256(self.bundle, case, options),
             command=command,
             options=options.to_json(),
             reason=str(error),
@@ -289,13 +279,24 @@ class Classifier:
             precision=self.precision,
             timings_s={},
             versions=versions(),
-            request_sha256=self.request_sha256(case, options),
+            request_sha256=request_sha256(self.bundle, case, options),
             command=command,
             options=options.to_json(),
             windows=[_describe_window(r, positions, classes) for r in readings] if options.windows == "all" else [],
             registration=_describe_motion(prepared.motion),
             explanation=_describe_explanation(explained, options.explain),
         )
+
+
+def request_sha256(bundle: Bundle, case: Case, options: Options) -> str:
+    """Hash of all that a result follows from: bundle, images, ROI and options."""
+    request = {
+        "bundle": bundle.sha256,
+        "images": {role: volume.sha256() for role, volume in case.images.items()},
+        "roi": np.round(case.roi.corners_ras(), 3).tolist(),
+        "options": options.to_json(),
+    }
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:

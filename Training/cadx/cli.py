@@ -233,7 +233,8 @@ def demo(
     debug: Debug = False,
 ) -> None:
     """Make a synthetic patient, grade it and show where to look."""
-    from cadx.demo import run_demo, shipped_bundle
+    from cadx.demo import run_demo
+    from cadx.library import shipped_bundle
 
     reading = run_demo(out, seed, bundle or shipped_bundle(), device.value, print, _command())
     print(reading.result.summary())
@@ -365,7 +366,7 @@ def bundle_verify(folder: Annotated[Path, typer.Argument(help="Bundle folder.")]
 
 def _classifier(bundle: Path | None, device: DeviceName, precision: PrecisionName) -> Classifier:
     from cadx.classify import Classifier
-    from cadx.demo import shipped_bundle
+    from cadx.library import shipped_bundle
     from cadx.models.bundle import Bundle
 
     classifier = Classifier(Bundle.load(bundle or shipped_bundle()), device.value, precision.value)

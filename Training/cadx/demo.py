@@ -11,27 +11,11 @@ from cadx import output
 from cadx.case import Case
 from cadx.classify import Classifier, Reading
 from cadx.dataset import MARKER, is_synthetic
-from cadx.errors import InputError, MissingDependencyError
+from cadx.errors import MissingDependencyError
 from cadx.io.atomic import require_writable
 from cadx.models.bundle import Bundle
 
-BUNDLE = "ipmn-phantom-demo"
 log = logging.getLogger(__name__)
-
-
-def shipped_bundle(name: str = BUNDLE) -> Path:
-    """The folder of a bundle that ships: beside the installed package, or in the repository.
-
-    Raises
-    ------
-    InputError
-        If it is in neither place.
-    """
-    package = Path(__file__).resolve().parent
-    for folder in (package / "Models", package.parents[1] / "Resources" / "Models"):
-        if (folder / name).is_dir():
-            return folder / name
-    raise InputError(f"The bundle {name} was not found beside the package; give --bundle.")
 
 
 def run_demo(

@@ -15,25 +15,28 @@ from cadx.errors import CadxError, MissingDependencyError
 
 @dataclass(frozen=True)
 class Need:
-    """A package, what it is for and how it is installed."""
+    """A package, what it is for, how it is installed, and its download (approximate, with what it needs in turn)."""
 
     module: str
     package: str
     purpose: str
+    megabytes: int = 0
     optional: bool = False
 
 
+# on Linux pip brings CUDA's libraries along
+TORCH_MEGABYTES = 3000 if sys.platform.startswith("linux") else 250
 NEEDS = (
-    Need("numpy", "numpy", "arrays"),
-    Need("SimpleITK", "SimpleITK", "reading images, bias field, interpolation"),
-    Need("pydantic", "pydantic", "checking settings"),
-    Need("pydicom", "pydicom", "reading DICOM"),
-    Need("typer", "typer", "the command line"),
-    Need("matplotlib", "matplotlib", "pictures"),
-    Need("safetensors", "safetensors", "model weights"),
-    Need("torch", "torch", "the models"),
-    Need("torchvision", "torchvision", "needed by timm"),
-    Need("timm", "timm", "the models' architectures"),
+    Need("numpy", "numpy", "arrays", 20),
+    Need("SimpleITK", "SimpleITK", "reading images, bias field, interpolation", 55),
+    Need("pydantic", "pydantic", "checking settings", 3),
+    Need("pydicom", "pydicom", "reading DICOM", 3),
+    Need("typer", "typer", "the command line", 2),
+    Need("matplotlib", "matplotlib", "pictures", 25),
+    Need("safetensors", "safetensors", "model weights", 1),
+    Need("torch", "torch", "the models", TORCH_MEGABYTES),
+    Need("torchvision", "torchvision", "needed by timm", 8),
+    Need("timm", "timm", "the models' architectures", 6),
     Need("slicer", "slicer-core", "overview.png and scene.mrb outside 3D Slicer", optional=True),
     Need("sklearn", "scikit-learn", "training", optional=True),
     Need("scipy", "scipy", "phantoms", optional=True),
@@ -102,3 +105,7 @@ def _memory_gib() -> str:
     except (ValueError, OSError, AttributeError):
         return "unknown"
     return f"{pages * page / 2**30:.1f} GiB, {free * page / 2**30:.1f} GiB free"
+
+
+if __name__ == "__main__":
+    print("\n".join(examine()[0]))

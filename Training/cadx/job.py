@@ -1,37 +1,45 @@
-"""The panel's side of :mod:`cadx.worker`: start it, ask, listen without waiting, end it with all its children."""
+"""Work that a process of its own does for a panel: ask, poll from a timer, take the result, or cancel.
+
+No thread: Python threads stand still in an event loop that holds the interpreter.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from cadx import errors
+from cadx.child import Child, ChildError
 from cadx.errors import CadxError, CancelledError, InputError, MissingDependencyError, RefusedError
 
-MAX_EVENT_BYTES = 50_000_000
-END_WITHIN_S = 2.0
 T = TypeVar("T")
 U = TypeVar("U")
+S = TypeVar("S", covariant=True)
 BY_EXIT_CODE = {e.exit_code: e for e in (InputError, MissingDependencyError, RefusedError, CancelledError)}
+CANCELLED = "Cancelled."
 
 
-class WorkerError(CadxError):
-    """The worker died, or said what is no event; the message says what to do (exit 1)."""
+class Work(Protocol[S]):
+    """What :class:`Pending` waits for."""
 
-    exit_code = 1
+    @property
+    def done(self) -> bool:
+        """Whether there is an answer or an error to take."""
+
+    def poll(self) -> bool:
+        """Take what the process has said; returns at once, True when done."""
+
+    def wait(self) -> S:
+        """Wait for the answer; raises the error."""
+
+    def cancel(self) -> None:
+        """End the process with all its children."""
 
 
 class WorkerProcess:
-    """A worker as a process group of its own; no thread, so that it works in an event loop that holds the interpreter.
+    """A :mod:`cadx.worker` and the jobs it has been given.
 
     Parameters
     ----------
@@ -46,45 +54,32 @@ class WorkerProcess:
     def __init__(
         self, arguments: Sequence[str], python: str = sys.executable, environment: dict[str, str] | None = None
     ) -> None:
-        self._log: BinaryIO = tempfile.TemporaryFile(prefix="cadx-worker-")  # noqa: SIM115 (lives as long as the process)
-        self._pending = b""
+        self.child = Child(["-m", "cadx.worker", *arguments], python, environment)
         self.jobs: list[Job] = []
-        self.process = subprocess.Popen(
-            [python, "-m", "cadx.worker", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=package_environment() if environment is None else environment,
-            start_new_session=os.name == "posix",
-        )
-        assert self.process.stdout is not None
-        os.set_blocking(self.process.stdout.fileno(), False)
 
     @property
     def alive(self) -> bool:
         """Whether it runs."""
-        return self.process.poll() is None
+        return self.child.alive
 
     def send(self, request: dict[str, Any]) -> None:
         """Hand over one request.
 
         Raises
         ------
-        WorkerError
+        ChildError
             If the worker is gone.
         """
-        assert self.process.stdin is not None
         try:
-            self.process.stdin.write(json.dumps(request).encode() + b"\n")
-            self.process.stdin.flush()
+            self.child.send(json.dumps(request))
         except (OSError, ValueError) as error:
-            raise WorkerError(self._obituary()) from error
+            raise ChildError(self.child.obituary()) from error
 
     def listen(self) -> None:
         """Hand what it has said since the last call to its jobs; returns at once. If it died, they fail."""
         try:
             events = self.events()
-        except WorkerError as error:
+        except ChildError as error:
             for job in self.jobs:
                 job.fail(error)
             events = []
@@ -98,81 +93,37 @@ class WorkerProcess:
 
         Raises
         ------
-        WorkerError
+        ChildError
             If it died, or said what is no event. It is ended then.
         """
         gone = not self.alive
-        lines = self._lines()
+        lines = self.child.lines()
         try:
             found = [json.loads(line) for line in lines]
             if not all(isinstance(event, dict) and isinstance(event.get("event"), str) for event in found):
                 raise ValueError("no event")
         except ValueError as error:
-            self._end_process()
-            raise WorkerError("The worker said something that is no event; it was ended, try again.") from error
+            self.child.end()
+            raise ChildError("The worker said something that is no event; it was ended, try again.") from error
         if gone and not found:
-            self._end_process()
-            raise WorkerError(self._obituary())
+            self.child.end()
+            raise ChildError(self.child.obituary())
         return found
 
     def end(self) -> None:
-        """End it and all its children within two seconds; nothing of it is left, and its jobs end as cancelled."""
-        self._end_process()
+        """End it and all its children; nothing of it is left, and its jobs end as cancelled."""
+        self.child.end()
         for job in self.jobs:
-            job.fail(CancelledError("Cancelled."))
+            job.fail(CancelledError(CANCELLED))
         self.jobs = []
 
-    def _end_process(self) -> None:
-        if os.name == "posix":
-            self._end_group()
-        elif self.alive:
-            subprocess.run(["taskkill", "/T", "/F", "/PID", str(self.process.pid)], check=False, capture_output=True)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(END_WITHIN_S)
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-
     def log(self) -> str:
-        """What it wrote to standard error, the last 20,000 characters."""
-        if self._log.closed:
-            return ""
-        self._log.seek(0)
-        return self._log.read().decode("utf-8", errors="replace")[-20_000:]
-
-    def _end_group(self) -> None:
-        """Ask, then insist: the leader's number is also the group's, whether it lives or not."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGTERM)
-            end = time.monotonic() + END_WITHIN_S / 4
-            while time.monotonic() < end and self.process.poll() is None:
-                time.sleep(0.01)
-            os.killpg(self.process.pid, signal.SIGKILL)
-
-    def _lines(self) -> list[bytes]:
-        assert self.process.stdout is not None
-        if self.process.stdout.closed:
-            return []
-        while chunk := self.process.stdout.read(1 << 20):
-            self._pending += chunk
-            if len(self._pending) > MAX_EVENT_BYTES:
-                self._end_process()
-                raise WorkerError("The worker said more than any answer holds; it was ended, try again.")
-        *lines, self._pending = self._pending.split(b"\n")
-        return [line for line in lines if line.strip()]
-
-    def _obituary(self) -> str:
-        code = self.process.poll()
-        if code is not None and code < 0:
-            reason = f"was ended by signal {-code}" + (", perhaps for want of memory" if code == -9 else "")
-        else:
-            reason = f"ended by itself with code {code}"
-        return f"The worker {reason}; try again, and look at the log if it happens twice."
+        """The end of what it wrote to standard error."""
+        return self.child.log()
 
 
 class Job:
-    """One request, from asking to its answer; call :meth:`poll` from a timer, or :meth:`wait`.
+    """One request to a worker, from asking to its answer.
 
     Parameters
     ----------
@@ -210,7 +161,7 @@ class Job:
         if event["event"] == "progress":
             self._progress(str(event.get("stage", "")), float(event.get("fraction", 0.0)))
         elif event["event"] == "error":
-            kind = BY_EXIT_CODE.get(int(event.get("exit_code", 1)), WorkerError)
+            kind = BY_EXIT_CODE.get(int(event.get("exit_code", 1)), ChildError)
             self.error = kind(str(event.get("text", "The work failed; look at the log.")))
         elif event["event"] in ("done", "result"):
             self.answer = event
@@ -226,16 +177,15 @@ class Job:
             self._worker.listen()
         return self.done
 
-    def wait(self, every_s: float = 0.01) -> dict[str, Any]:
+    def wait(self) -> dict[str, Any]:
         """Wait for the answer.
 
         Raises
         ------
         CadxError
-            What the worker raised, or :class:`WorkerError` where it died.
+            What the worker raised, or :class:`cadx.child.ChildError` where it died.
         """
-        while not self.poll():
-            time.sleep(every_s)
+        wait_for(self)
         if self.error is not None:
             raise self.error
         assert self.answer is not None
@@ -246,26 +196,96 @@ class Job:
         self._worker.end()
 
 
-class Pending(Generic[T]):
-    """What a Job's answer will be made into, in the thread that takes it."""
+class CommandJob:
+    """A module of this package run as a command in a process of its own.
 
-    def __init__(self, job: Job, make: Callable[[dict[str, Any]], T]) -> None:
-        self._job = job
+    Parameters
+    ----------
+    arguments
+        Of the interpreter, such as ``("-m", "cadx", "batch", ...)``.
+    python
+        Interpreter to run it with.
+    accepted
+        Exit codes that are no failure.
+    said
+        Called with each line of its standard output, in the thread that polls.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        python: str = sys.executable,
+        accepted: Sequence[int] = (0,),
+        said: Callable[[str], None] | None = None,
+    ) -> None:
+        self._child = Child(arguments, python)
+        self._accepted = accepted
+        self._said = said or (lambda line: None)
+        self._output: list[str] = []
+        self._error: CadxError | None = None
+        self.done = False
+
+    def poll(self) -> bool:
+        """Take what the command has said; returns at once, True when it has ended."""
+        if self.done:
+            return True
+        gone = not self._child.alive
+        for line in self._child.lines():
+            self._output.append(line.decode("utf-8", errors="replace"))
+            self._said(self._output[-1])
+        if gone:
+            self._end()
+        return self.done
+
+    def wait(self) -> list[str]:
+        """Wait for the end; the lines of its standard output.
+
+        Raises
+        ------
+        CadxError
+            What the command complained of.
+        """
+        wait_for(self)
+        if self._error is not None:
+            raise self._error
+        return self._output
+
+    def cancel(self) -> None:
+        """End the command with all its children."""
+        if not self.done:
+            self._child.end()
+            self._error, self.done = CancelledError(CANCELLED), True
+
+    def _end(self) -> None:
+        code = self._child.process.returncode
+        if code not in self._accepted:
+            lines = [line for line in self._child.log().splitlines() if line.startswith("cadx: ")]
+            text = lines[-1].removeprefix("cadx: ") if lines else self._child.obituary()
+            self._error = BY_EXIT_CODE.get(code, ChildError)(text)
+        self._child.end()
+        self.done = True
+
+
+class Pending(Generic[T]):
+    """Work, and what its answer will be made into, in the thread that takes it."""
+
+    def __init__(self, work: Work[Any], make: Callable[[Any], T]) -> None:
+        self._work = work
         self._make = make
         self._made: list[T] = []
 
     @property
     def done(self) -> bool:
         """Whether there is an answer or an error to take."""
-        return self._job.done
+        return self._work.done
 
     def poll(self) -> bool:
-        """Take what the worker has said; returns at once, True when :attr:`result` is there."""
-        return self._job.poll()
+        """Take what the process has said; returns at once, True when :attr:`result` is there."""
+        return self._work.poll()
 
     def cancel(self) -> None:
-        """End the worker with all its children; the job ends as cancelled."""
-        self._job.cancel()
+        """End the process with all its children; the work ends as cancelled."""
+        self._work.cancel()
 
     @property
     def result(self) -> T:
@@ -274,21 +294,19 @@ class Pending(Generic[T]):
         Raises
         ------
         CadxError
-            What the worker raised, :class:`WorkerError` where it died, :class:`cadx.errors.CancelledError` after
-            :meth:`cancel`.
+            What the process complained of, :class:`cadx.child.ChildError` where it died,
+            :class:`cadx.errors.CancelledError` after :meth:`cancel`.
         """
         if not self._made:
-            self._made.append(self._make(self._job.wait()))
+            self._made.append(self._make(self._work.wait()))
         return self._made[0]
 
     def then(self, make: Callable[[T], U]) -> Pending[U]:
         """The same work with its result made into something else."""
-        return Pending(self._job, lambda answer: make(self.result))
+        return Pending(self._work, lambda answer: make(self.result))
 
 
-def package_environment() -> dict[str, str]:
-    """This process's environment with this package on the path, for a process that runs it."""
-    package = str(Path(errors.__file__).resolve().parents[1])
-    known = os.environ.get("PYTHONPATH", "")
-    path = package if not known else os.pathsep.join((package, known))
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+def wait_for(work: Work[Any], every_s: float = 0.01) -> None:
+    """Poll until done."""
+    while not work.poll():
+        time.sleep(every_s)

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from cadx.classify import Reading
 from cadx.explain.display import display_range
-from cadx.prepare.grid import tile, untile
-from cadx.prepare.spec import GridSpec
+from cadx.prepare.grid import smooth_cells, tile, untile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,18 +144,10 @@ def _overlay(axes: Axes, grid_map: NDArray[np.float32], reading: Reading) -> Sca
     from matplotlib.colors import Normalize
 
     pixels = reading.shown.grid.shape[-1]
-    smooth = _smooth_within_cells(grid_map, reading.prepared.spec)
+    smooth = tile(smooth_cells(grid_map, reading.prepared.spec))
     low, high = display_range(grid_map)
     alpha = np.clip((smooth - low) / (high - low), 0, 1) * MAX_OPACITY
     alpha[reading.shown.grid.max(axis=0) == 0] = 0
     box = (0, pixels, pixels, 0)
     axes.imshow(smooth, cmap=HEAT, vmin=low, vmax=high, alpha=alpha, extent=box, interpolation="nearest")
     return ScalarMappable(norm=Normalize(low, high), cmap=HEAT)
-
-
-def _smooth_within_cells(grid_map: NDArray[np.float32], spec: GridSpec) -> NDArray[np.floating]:
-    cells = untile(grid_map, spec.slices)
-    patches = cells.shape[-1]
-    at = (np.arange(spec.cell_pixels) + 0.5) * patches / spec.cell_pixels - 0.5
-    weights = np.stack([np.interp(at, np.arange(patches), row) for row in np.eye(patches)])
-    return tile(np.einsum("kab,ai,bj->kij", cells, weights, weights))

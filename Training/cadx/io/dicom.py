@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from cadx.errors import InputError
 from cadx.io.dicomfile import FileFacts, inspect, is_dicom, require_no_sequences
 from cadx.io.names import require_plain_name
 from cadx.io.payload import MAX_DEFLATE_RATIO, require_size
+from cadx.io.weighting import guess_weighting
 from cadx.volume import Volume
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ PIXEL_SPACING = "0028|0030"
 MAX_DRIFT_MM = 0.1
 MAX_FILES = 50_000
 FRAME_OF_REFERENCE = "0020|0052"
-_T1_WORDS = re.compile(r"(^|[^a-z0-9])(t1w?|vibe|lava|thrive|flash|spgr|mprage|dixon|twist|fspgr)(?![a-z0-9])")
-_T2_WORDS = re.compile(r"(^|[^a-z0-9])(t2w?|haste|ssfse|tse|frfse|ssh|propeller|mrcp)(?![a-z0-9])")
 
 
 @dataclass(frozen=True)
@@ -53,13 +51,7 @@ class Series:
     @property
     def weighting(self) -> str:
         """ "T1", "T2" or "": the description's own words first, then TR and TE."""
-        words = self.description.lower()
-        t1, t2 = bool(_T1_WORDS.search(words)), bool(_T2_WORDS.search(words))
-        if t1 != t2:
-            return "T1" if t1 else "T2"
-        if self.echo_time >= 60:
-            return "T2"
-        return "T1" if 0 < self.echo_time <= 30 and 0 < self.repetition_time <= 1000 else ""
+        return guess_weighting(self.description, self.repetition_time, self.echo_time)
 
     def __str__(self) -> str:
         times = f"TR {self.repetition_time:g} ms, TE {self.echo_time:g} ms"

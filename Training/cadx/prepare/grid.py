@@ -67,6 +67,15 @@ def untile(grid: Floats, k: int) -> Floats:
     return np.moveaxis(split, -2, -3).reshape(*lead, k, height // side, width // side)
 
 
+def smooth_cells(grid_map: Floats, spec: GridSpec) -> Floats:
+    """A map on the grid as cells (k, rows, columns) at the cells' own resolution: linear within each, never across."""
+    cells = untile(grid_map, spec.slices)
+    patches = cells.shape[-1]
+    at = (np.arange(spec.cell_pixels) + 0.5) * patches / spec.cell_pixels - 0.5
+    weights = np.stack([np.interp(at, np.arange(patches), row) for row in np.eye(patches)])
+    return np.einsum("kab,ai,bj->kij", cells, weights, weights)
+
+
 def cells_to_volume(cells: Floats, geometry: Geometry, roi: Roi, onto: Geometry) -> Volume:
     """A map on the cells (k, rows, columns) of any resolution, laid on the grid ``onto`` in patient space.
 

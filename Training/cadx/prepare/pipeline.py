@@ -264,7 +264,7 @@ class Preparation:
         geometry = grid.cell_geometry(frame, box, slices, self.spec.grid)
         return CellLayout(geometry, box, slices, frame.positions_mm()[slices], tuple(notices), averaged)
 
-    def check(self, case: Case, *, pad: bool = False) -> None:
+    def check(self, case: Case, *, pad: bool = False) -> CellLayout:
         """What can be refused before minutes are spent on correction; raises what :meth:`run` raises."""
         missing = [c for c in self.spec.channels if c not in case.images]
         if missing:
@@ -276,6 +276,7 @@ class Preparation:
         checks.check_coverage(
             layout.box, {checks.named(c, case.images[c]): case.images[c].geometry for c in self.spec.channels}
         )
+        return layout
 
     def _scaled(self, raw: NDArray[np.float32], valid: NDArray[np.bool_], volume: Volume) -> NDArray[np.float32]:
         """To 0..1 by the bundle's rule; padding and what the volume does not reach are 0."""

@@ -6,18 +6,20 @@ neither Slicer nor VTK; its functions do when they are called.
 
 from cadx.slicer.case_scene import add_case, case_from_nodes, write_case_scene
 from cadx.slicer.classify import classify_nodes
-from cadx.slicer.logic import GradedCase, GradingLogic
+from cadx.slicer.ipmn import IPMNClassifierLogic
+from cadx.slicer.logic import GradedCase
 from cadx.slicer.overlay import attended_point, attention_to_node
 from cadx.slicer.overview import draw_overview
 from cadx.slicer.results import CaseNodes, append_row, create_table, find_cases, find_table, store_result
-from cadx.slicer.rois import node_to_roi, roi_to_node
+from cadx.slicer.rois import node_to_roi, roi_to_node, set_roi
+from cadx.slicer.runtime import nodes_of_class
 from cadx.slicer.scene import group_nodes, load_scene, own_scene, save_scene, set_slice_views
 from cadx.slicer.volumes import node_to_volume, volume_to_node
 
 __all__ = [
     "CaseNodes",
     "GradedCase",
-    "GradingLogic",
+    "IPMNClassifierLogic",
     "add_case",
     "append_row",
     "attended_point",
@@ -32,9 +34,11 @@ __all__ = [
     "load_scene",
     "node_to_roi",
     "node_to_volume",
+    "nodes_of_class",
     "own_scene",
     "roi_to_node",
     "save_scene",
+    "set_roi",
     "set_slice_views",
     "store_result",
     "volume_to_node",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cadx.case import Case
+from cadx.slicer.hierarchy import place_beside
 from cadx.slicer.overlay import attention_to_node
-from cadx.slicer.results import CaseNodes, find_table, store_result
+from cadx.slicer.results import CaseNodes, find_stored, find_table, store_map, store_result
 from cadx.slicer.rois import node_to_roi
 from cadx.slicer.volumes import node_to_volume
 
@@ -49,8 +50,23 @@ def classify_nodes(
 
 
 def store_reading(nodes: CaseNodes, reading: Reading, case: str) -> CaseNodes:
-    """Add a reading to the scene of its images: attention, a row in the table of results, and what ties them."""
+    """Add a reading to the scene of its images: attention, a row in the table of results, and what ties them.
+
+    The same nodes graded again under the same name: what was stored is brought up to date. Attention takes its place
+    beside T1 in the subject hierarchy.
+    """
     scene = nodes.t1.GetScene()
-    attention = attention_to_node(scene, reading.attention) if reading.attention is not None else None
+    before = find_stored(nodes, case)
+    attention = before.attention if before else None
+    if reading.attention is None:
+        if attention is not None:
+            scene.RemoveNode(attention)
+        attention = None
+    else:
+        attention = attention_to_node(scene, reading.attention, f"Attention {case}", node=attention)
+        place_beside(scene, attention, nodes.t1)
     joined = CaseNodes(nodes.t1, nodes.t2, nodes.roi, attention)
-    return store_result(joined, reading.result.to_json(), case=case, table=find_table(scene))
+    stored = store_result(joined, reading.result.to_json(), case=case, table=find_table(scene))
+    store_map(stored, reading.shown.window.indices, reading.shown.grid_map)
+    place_beside(scene, stored.text, nodes.t1)
+    return stored

@@ -1,35 +1,30 @@
-"""What a module does with nodes, panel or none: it opens no window, and torch stays in the worker's process.
+"""What the modules' logics share: a worker that stays with its bundle, batches, export. It opens no window.
 
-Method names follow Slicer's convention for module logics.
+Method names follow Slicer's convention for module logics. Nothing heavy is imported when a module is loaded: what a
+method needs beyond Slicer's own packages is imported there, so that a module opens before its dependencies are
+installed.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cadx import output
-from cadx.background import BackgroundClassifier
 from cadx.case import Case
-from cadx.classify import Options, Reading
-from cadx.demo import shipped_bundle
-from cadx.errors import CadxError, InputError
-from cadx.job import BY_EXIT_CODE, Pending, package_environment
-from cadx.slicer.case_scene import case_from_nodes
-from cadx.slicer.classify import store_reading
+from cadx.job import CommandJob, Pending
 from cadx.slicer.results import CaseNodes, append_row, create_table
+from cadx.slicer.runtime import main_scene, python_program
+
+if TYPE_CHECKING:
+    from cadx.background import BackgroundClassifier
+    from cadx.classify import Reading
 
 ProgressCall = Callable[[str, float], None]
+FORMATS = ("json", "csv", "png")
 BATCH_FAILURES = 4
 
 
@@ -57,115 +52,34 @@ class GradedCase:
 
 
 class GradingLogic:
-    """Grades nodes in a worker process; keeps the worker of the bundle and device that were used last.
+    """Keeps the worker of the bundle and device that were used last.
 
     Parameters
     ----------
     python
-        Interpreter for the worker; in Slicer, PythonSlicer.
+        Interpreter for the worker; by default PythonSlicer in the application, else this one.
     """
 
-    def __init__(self, python: str = sys.executable) -> None:
+    def __init__(self, python: str | None = None) -> None:
         self._python = python
         self._used: BackgroundClassifier | None = None
 
-    def buildGrid(
-        self, t1: Any, t2: Any, roi: Any, *, bundle: str | Path | None = None, firstSlice: int | None = None
-    ) -> NDArray[np.float32]:
-        """The tensor that the model is fed: (channels, pixels, pixels) float32 in 0..1; waits for the preparation.
+    def classifyBatch(self, cases: str | Path, outputFolder: str | Path, **options: Any) -> Any:
+        """Grade every row of a table and wait; takes what :meth:`classifyBatchInBackground` takes."""
+        return self.classifyBatchInBackground(cases, outputFolder, **options).result
 
-        Parameters
-        ----------
-        t1, t2
-            ``vtkMRMLScalarVolumeNode``.
-        roi
-            ``vtkMRMLMarkupsROINode``.
-        bundle
-            Folder; by default the bundle that ships.
-        firstSlice
-            First slice of the window, counted from the ROI's lowest (0); by default the central window.
-
-        Raises
-        ------
-        CadxError
-            If the nodes cannot be used.
-        """
-        case = _case(t1, t2, roi)
-        background = self.background(bundle)
-        background.check(case)
-        job = background.prepare(case)
-        if job is not None:
-            job.wait()
-        prepared = background.prepared(case)
-        assert prepared is not None
-        return prepared.grid(prepared.window(firstSlice))
-
-    def classify(self, t1: Any, t2: Any, roi: Any, **options: Any) -> GradedCase:
-        """Grade and wait; takes what :meth:`classifyInBackground` takes."""
-        return self.classifyInBackground(t1, t2, roi, **options).result
-
-    def classifyInBackground(
-        self,
-        t1: Any,
-        t2: Any,
-        roi: Any,
-        *,
-        bundle: str | Path | None = None,
-        device: str = "auto",
-        firstSlice: int | None = None,
-        allWindows: bool = False,
-        explain: bool = True,
-        register: bool = False,
-        pad: bool = False,
-        name: str = "case",
-        progress: ProgressCall | None = None,
-    ) -> Pending[GradedCase]:
-        """Start grading; attention, table row and result join the nodes in their scene when it is taken.
-
-        Parameters
-        ----------
-        t1, t2, roi, bundle, firstSlice
-            As for :meth:`buildGrid`.
-        device
-            auto, cpu, cuda or mps.
-        allWindows
-            Grade every window of nine slices and average.
-        explain
-            Attention rollout too.
-        register
-            Register T2 to T1 rigidly first.
-        pad
-            Repeat the last slice where the ROI holds too few.
-        name
-            What to call the case in the table; never a patient's name.
-        progress
-            Called with stage and fraction while the job is polled.
-
-        Raises
-        ------
-        CadxError
-            At once, where the case cannot be graded as it stands.
-        """
-        if allWindows and firstSlice is not None:
-            raise InputError("firstSlice chooses one window and allWindows takes every one; give one of the two.")
-        case = _case(t1, t2, roi, name)
-        chosen = Options(firstSlice, "all" if allWindows else "central", explain, register, pad)
-        pending = self.background(bundle, device).classify(case, chosen, progress=progress)
-        nodes, scene = CaseNodes(t1, t2, roi), t1.GetScene()
-        return pending.then(lambda reading: _added(case, reading, nodes, scene))
-
-    def classifyBatch(
+    def classifyBatchInBackground(
         self,
         cases: str | Path,
         outputFolder: str | Path,
         *,
-        scene: Any,
         bundle: str | Path | None = None,
         device: str = "auto",
         resume: bool = False,
+        scene: Any = None,
         progress: Callable[[str], None] | None = None,
-    ) -> Any:
-        """Grade every row of a table in a process of its own, and wait; returns a new ``vtkMRMLTableNode``.
+    ) -> Pending[Any]:
+        """Grade every row of a table in a process of its own; the result is a new ``vtkMRMLTableNode``.
 
         A case that fails is recorded with its sentence, and the rest go on.
 
@@ -175,67 +89,90 @@ class GradingLogic:
             CSV with the columns case, t1, t2 and roi.
         outputFolder
             A folder a case, and ``summary.csv``.
+        bundle, device
+            As for grading one case.
+        resume
+            Keep cases that were done with this bundle and these options.
         scene
-            ``vtkMRMLScene`` that receives the table.
+            ``vtkMRMLScene`` that receives the table; by default the application's.
         progress
-            Called with the name of each case when it is done.
+            Called with the name of each case when it is done, while the work is polled.
 
         Raises
         ------
         CadxError
-            If the table, the bundle or the folder cannot be used.
+            When the result is taken, if the table, the bundle or the folder cannot be used.
         """
-        arguments = [f"--cases={cases}", f"--out={outputFolder}", f"--bundle={bundle or shipped_bundle()}"]
-        arguments += [f"--device={device}", "--json", *(["--resume"] if resume else [])]
-        # a file: a pipe that nobody reads while the cases go on would fill up and stop them
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
-            process = subprocess.Popen(
-                [self._python, "-m", "cadx", "batch", *arguments],
-                stdout=subprocess.PIPE,
-                stderr=said,
-                env=package_environment(),
-                text=True,
-            )
-            assert process.stdout is not None
-            for line in process.stdout:
-                if progress:
-                    progress(str(json.loads(line)["case"]))
-            if process.wait() not in (0, BATCH_FAILURES):
-                said.seek(0)
-                raise _raised(process.returncode, said.read())
-        return _table(scene, Path(outputFolder) / "summary.csv")
+        from cadx.library import shipped_bundle
 
-    def export(self, result: GradedCase, folder: str | Path, formats: Sequence[str] = output.FORMATS) -> list[Path]:
-        """Write ``json``, ``csv`` and ``png`` of a graded case, or what of these was chosen; returns the files."""
+        receiver = scene or main_scene()
+        report = progress or (lambda case: None)
+        arguments = ["-m", "cadx", "batch", f"--cases={cases}", f"--out={outputFolder}"]
+        arguments += [f"--bundle={bundle or shipped_bundle()}", f"--device={device}", "--json"]
+        arguments += ["--resume"] if resume else []
+        job = CommandJob(
+            arguments, self.python, (0, BATCH_FAILURES), lambda line: report(str(json.loads(line)["case"]))
+        )
+        return Pending(job, lambda lines: _table(receiver, Path(outputFolder) / "summary.csv"))
+
+    def export(self, result: GradedCase, folder: str | Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+        """Write ``json``, ``csv`` and ``png`` of a graded case, or what of these was chosen; returns the files.
+
+        Raises
+        ------
+        InputError
+            If a format is unknown or the folder cannot be written.
+        """
+        from cadx import output
+
         return output.export_reading(Path(folder), result.case, result.reading, formats)
 
     def background(self, bundle: str | Path | None = None, device: str = "auto") -> BackgroundClassifier:
-        """The classifier behind it; another bundle or device ends the worker of the last."""
+        """The classifier behind it; another bundle or device ends the worker of the last.
+
+        Raises
+        ------
+        BundleError
+            If the bundle cannot be used.
+        """
+        from cadx.background import BackgroundClassifier
+        from cadx.library import shipped_bundle
+
         folder = Path(bundle or shipped_bundle())
         used = self._used
         if used is None or (used.bundle.folder, used.device) != (folder, device):
-            fresh = BackgroundClassifier(folder, device, self._python)
+            fresh = BackgroundClassifier(folder, device, self.python)
             self.close()
             self._used = used = fresh
         return used
+
+    @property
+    def python(self) -> str:
+        """The interpreter that workers run in."""
+        return self._python or python_program()
+
+    def reportInBackground(self) -> Pending[str]:
+        """Versions, device, memory and what is missing, found out in a process of its own."""
+        return Pending(CommandJob(["-m", "cadx.doctor"], self.python), "\n".join)
+
+    def workerId(self) -> int | None:
+        """Number of the worker's process, which leads its group; None where none runs."""
+        return self._used.worker_id if self._used is not None else None
+
+    def log(self) -> str:
+        """What the worker wrote for developers."""
+        return self._used.log() if self._used is not None else ""
+
+    def end(self) -> None:
+        """End the worker, if there is one; what was prepared is kept."""
+        if self._used is not None:
+            self._used.end()
 
     def close(self) -> None:
         """End the worker and remove what was prepared."""
         if self._used is not None:
             self._used.close()
             self._used = None
-
-
-def _case(t1: Any, t2: Any, roi: Any, name: str = "case") -> Case:
-    first, second, box = case_from_nodes(t1, t2, roi)
-    return Case({"T1": first, "T2": second}, box, name)
-
-
-def _added(case: Case, reading: Reading, nodes: CaseNodes, scene: Any) -> GradedCase:
-    """The scene is touched here and not before, in the thread that takes the result."""
-    if not all(scene.IsNodePresent(node) for node in (nodes.t1, nodes.t2, nodes.roi)):
-        raise InputError("A volume or the ROI was removed from the scene meanwhile; nothing was added, choose again.")
-    return GradedCase(case, reading, store_reading(nodes, reading, case.name))
 
 
 def _table(scene: Any, summary: Path) -> Any:
@@ -253,9 +190,3 @@ def _table(scene: Any, summary: Path) -> Any:
             }
             append_row(table, document, row["case"])
     return table
-
-
-def _raised(code: int, said: str) -> CadxError:
-    lines = [line.removeprefix("cadx: ") for line in said.splitlines() if line.startswith("cadx: ")]
-    text = lines[-1] if lines else f"The batch ended with code {code}; run cadx batch by itself to see why."
-    return BY_EXIT_CODE.get(code, InputError)(text)

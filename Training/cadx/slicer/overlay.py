@@ -1,4 +1,4 @@
-"""Attention in a scene: a scalar volume in a heat map that is clear where attention is low."""
+"""Attention in a scene: a scalar volume in a heat map, drawn from a threshold on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from cadx.explain.display import LOWEST_SHOWN, display_range
 from cadx.geometry import Array
 from cadx.slicer.runtime import nodes_of_class, slicer_module
-from cadx.slicer.volumes import volume_to_node
+from cadx.slicer.volumes import fill_volume_node, volume_to_node
 from cadx.volume import Volume
 
 COLORS_NAME = "Attention colours"
@@ -36,7 +36,7 @@ def inferno(t: Array) -> Array:
     return np.clip(powers @ _INFERNO, 0.0, 1.0)
 
 
-def attention_to_node(scene: Any, attention: Volume, name: str = "Attention") -> Any:
+def attention_to_node(scene: Any, attention: Volume, name: str = "Attention", *, node: Any = None) -> Any:
     """Add attention as a ``vtkMRMLScalarVolumeNode`` with heat map, threshold and legend, ready for the foreground.
 
     Parameters
@@ -48,6 +48,8 @@ def attention_to_node(scene: Any, attention: Volume, name: str = "Attention") ->
         are not finite count as 0.
     name
         Node name.
+    node
+        One that this function made before, to be brought up to date.
 
     Notes
     -----
@@ -56,6 +58,11 @@ def attention_to_node(scene: Any, attention: Volume, name: str = "Attention") ->
     """
     shown = display_range(attention.voxels)
     voxels = np.nan_to_num(attention.voxels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    if node is not None:
+        fill_volume_node(node, attention.with_voxels(voxels))
+        node.GetDisplayNode().SetWindowLevelMinMax(*shown)
+        node.GetDisplayNode().SetThreshold(shown[0] + LOWEST_SHOWN * (shown[1] - shown[0]), shown[1])
+        return node
     node = volume_to_node(scene, attention.with_voxels(voxels), name, shown_range=shown)
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(attention_colors(scene).GetID())
@@ -90,7 +97,7 @@ def attention_colors(scene: Any) -> Any:
     node.SetNumberOfColors(256)
     t = np.linspace(0.0, 1.0, 256)
     for index, rgb in enumerate(inferno(t).tolist()):
-        node.SetColor(index, f"{100 * t[index]:.0f}%", *rgb, float(t[index] >= LOWEST_SHOWN))
+        node.SetColor(index, f"{100 * t[index]:.0f}%", *rgb, 1.0)
     node.GetLookupTable().SetTableRange(0, 255)
     added = scene.AddNode(node)
     added.HideFromEditorsOff()

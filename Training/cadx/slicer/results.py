@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PureWindowsPath
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cadx import DISCLAIMER
 from cadx.errors import InputError
@@ -19,6 +23,8 @@ ROLE_TABLE = "cadx.table"
 RESULT_ATTRIBUTE = "cadx.result"
 TABLE_ATTRIBUTE = "cadx.table"
 CASE_ATTRIBUTE = "cadx.case"
+ROW_ATTRIBUTE = "cadx.row"
+MAP_ATTRIBUTE = "cadx.map"
 
 _FIRST_COLUMNS = ("case", "status", "label")
 _LAST_COLUMNS = ("warnings", "bundle", "disclaimer")
@@ -67,7 +73,8 @@ def store_result(nodes: CaseNodes, result: dict[str, Any], *, case: str = "case"
     result
         ``cadx.result/1`` document; input files keep only their base names.
     case
-        What to call the case in the table; never a patient's name.
+        What to call the case in the table; never a patient's name. The same nodes stored again under the same name:
+        their row and text are replaced.
     table
         Table to append to; a new one by default.
 
@@ -77,17 +84,55 @@ def store_result(nodes: CaseNodes, result: dict[str, Any], *, case: str = "case"
         The same nodes with ``text`` and ``table``.
     """
     scene = nodes.t1.GetScene()
-    table = table or create_table(scene)
-    append_row(table, result, case)
-    text = scene.AddNewNodeByClass("vtkMRMLTextNode", f"Result {case}")
+    before = find_stored(nodes, case)
+    table = (before.table if before else None) or table or create_table(scene)
+    text = before.text if before else _new_text(scene, case)
+    row = _row_of(table, text, case)
+    if row is None:
+        row = append_row(table, result, case)
+    else:
+        _fill_row(table, row, result, case)
     text.SetText(json.dumps(_without_folders(result), indent=2, ensure_ascii=False))
-    text.SetForceCreateStorageNode(slicer_module().vtkMRMLTextNode.CreateStorageNodeAlways)
     text.SetAttribute(RESULT_ATTRIBUTE, str(result.get("schema", "")))
-    text.SetAttribute(CASE_ATTRIBUTE, case)
+    text.SetAttribute(ROW_ATTRIBUTE, str(row))
     for role, node in _roles(nodes, table):
-        if node is not None:
-            text.SetNodeReferenceID(role, node.GetID())
+        text.SetNodeReferenceID(role, node.GetID() if node is not None else None)
     return CaseNodes(nodes.t1, nodes.t2, nodes.roi, nodes.attention, text, table)
+
+
+def find_stored(nodes: CaseNodes, case: str) -> CaseNodes | None:
+    """What is stored of these very T1, T2 and ROI nodes under this name, or None."""
+    for stored in find_cases(nodes.t1.GetScene()):
+        if stored.case == case and _same_images(stored, nodes):
+            return stored
+    return None
+
+
+def next_case_name(nodes: CaseNodes) -> str:
+    """The name under which these nodes are stored, or else "case N" with the next number that is free."""
+    stored = find_cases(nodes.t1.GetScene())
+    for one in stored:
+        if _same_images(one, nodes):
+            return one.case
+    names = {one.case for one in stored}
+    return next(name for n in range(1, len(names) + 2) if (name := f"case {n}") not in names)
+
+
+def store_map(nodes: CaseNodes, indices: Sequence[int], grid_map: NDArray[np.floating] | None) -> None:
+    """Keep the map on the grid (h, w) and the slices of its window, so that the tiles come back with the scene."""
+    kept = {"window": list(indices), "map": None if grid_map is None else np.round(grid_map, 4).tolist()}
+    nodes.text.SetAttribute(MAP_ATTRIBUTE, json.dumps(kept))
+
+
+def stored_map(nodes: CaseNodes) -> tuple[tuple[int, ...], NDArray[np.float32] | None]:
+    """What :func:`store_map` kept; no slices and no map where there is nothing."""
+    try:
+        kept = json.loads(nodes.text.GetAttribute(MAP_ATTRIBUTE) or "{}")
+        grid_map = kept.get("map")
+        indices = tuple(int(index) for index in kept.get("window", ()))
+        return indices, None if grid_map is None else np.array(grid_map, dtype=np.float32)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError("The scene's result has a damaged map; classify it again.") from error
 
 
 def find_cases(scene: Any) -> list[CaseNodes]:
@@ -122,10 +167,16 @@ def append_row(table: Any, result: dict[str, Any], case: str) -> int:
     Columns are case, status, label, ``p:<class>`` for every class met so far (empty, not 0, where a
     case has none), warnings, bundle and disclaimer. The label is empty for a refused case.
     """
-    probabilities = {f"p:{name}": float(p) for name, p in (result.get("probabilities") or {}).items()}
+    _ensure_columns(table, list(_shares(result)))
+    row = table.AddEmptyRow()
+    _fill_row(table, row, result, case)
+    return int(row)
+
+
+def _fill_row(table: Any, row: int, result: dict[str, Any], case: str) -> None:
+    probabilities = _shares(result)
     _ensure_columns(table, list(probabilities))
     bundle = result.get("bundle") or {}
-    row = table.AddEmptyRow()
     texts = {
         "case": case,
         "status": str(result.get("status", "")),
@@ -144,7 +195,30 @@ def append_row(table: Any, result: dict[str, Any], case: str) -> int:
             column.SetValue(row, probabilities.get(name, float("nan")))
     columns.Modified()
     table.Modified()
-    return row
+
+
+def _shares(result: dict[str, Any]) -> dict[str, float]:
+    return {f"p:{name}": float(p) for name, p in (result.get("probabilities") or {}).items()}
+
+
+def _row_of(table: Any, text: Any, case: str) -> int | None:
+    """The row that was made for a text node; None where there is none, or the table was changed."""
+    names = [table.GetColumnName(i) for i in range(table.GetNumberOfColumns())]
+    row = int(text.GetAttribute(ROW_ATTRIBUTE) or -1)
+    if "case" not in names or not 0 <= row < table.GetNumberOfRows():
+        return None
+    return row if table.GetCellText(row, names.index("case")) == case else None
+
+
+def _new_text(scene: Any, case: str) -> Any:
+    text = scene.AddNewNodeByClass("vtkMRMLTextNode", f"Result {case}")
+    text.SetForceCreateStorageNode(slicer_module().vtkMRMLTextNode.CreateStorageNodeAlways)
+    text.SetAttribute(CASE_ATTRIBUTE, case)
+    return text
+
+
+def _same_images(one: CaseNodes, other: CaseNodes) -> bool:
+    return all(getattr(one, role) is getattr(other, role) for role in ("t1", "t2", "roi"))
 
 
 def _ensure_columns(table: Any, probability_names: list[str]) -> None:

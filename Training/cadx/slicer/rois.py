@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from cadx.errors import InputError
+from cadx.geometry import Array
 from cadx.roi import Roi
 from cadx.slicer.runtime import slicer_module
 from cadx.slicer.volumes import parent_matrix
 
 OUTLINE_COLOR = (0.25, 0.85, 1.0)
+_SKEW = 1e-3
 
 
 def node_to_roi(node: Any) -> Roi:
@@ -42,19 +44,51 @@ def roi_to_node(scene: Any, roi: Roi, name: str = "ROI") -> Any:
 
     Slicer stores a box with left-handed axes as the same box with right-handed ones.
     """
-    slicer = slicer_module()
     node = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", name)
-    node.SetROIType(slicer.vtkMRMLMarkupsROINode.ROITypeBox)
-    matrix = np.eye(4)
-    matrix[:3, :3] = roi.axes
-    matrix[:3, 3] = roi.center_ras
-    node.SetSize(*roi.size_mm.tolist())
-    node.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(matrix))
-    _show_outline(node)
+    set_roi(node, roi)
+    show_outline(node)
     return node
 
 
-def _show_outline(node: Any) -> None:
+def set_roi(node: Any, roi: Roi) -> None:
+    """Move a ``vtkMRMLMarkupsROINode`` to a box in world RAS mm, whatever linear transform the node stands under.
+
+    Its look, name and transform stay.
+
+    Raises
+    ------
+    InputError
+        If the node is missing, or its transform is not linear, is singular, or would skew this box.
+    """
+    if node is None or not node.IsA("vtkMRMLMarkupsROINode"):
+        raise InputError("No ROI is selected; choose or draw a box around the organ.")
+    slicer = slicer_module()
+    axes, center, scale = _in_node_space(node, roi)
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = axes, center
+    node.SetROIType(slicer.vtkMRMLMarkupsROINode.ROITypeBox)
+    # not as one modification (NodeModify): Slicer then takes the centre from a control point, rounded to float32
+    node.SetSize(*(roi.size_mm * scale).tolist())
+    node.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(matrix))
+
+
+def _in_node_space(node: Any, roi: Roi) -> tuple[Array, Array, Array]:
+    """A box's axes, centre and scale along the axes, as its node must hold them under its parent transform."""
+    name = node.GetName() or "ROI"
+    to_world = parent_matrix(node)
+    try:
+        to_node = np.linalg.inv(to_world)
+    except np.linalg.LinAlgError as error:
+        raise InputError(f"{name}: the ROI's transform is singular; take the box out of it.") from error
+    edges = to_node[:3, :3] @ roi.axes
+    scale = np.linalg.norm(edges, axis=0)
+    axes = edges / scale
+    if np.abs(axes.T @ axes - np.eye(3)).max() > _SKEW:
+        raise InputError(f"{name}: the ROI's transform would skew the box; take the box out of the transform.")
+    return axes, to_node[:3, :3] @ roi.center_ras + to_node[:3, 3], scale
+
+
+def show_outline(node: Any) -> None:
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetSelectedColor(*OUTLINE_COLOR)

@@ -6,12 +6,13 @@ import contextlib
 import ctypes
 import importlib
 import os
+import shutil
 import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cadx.errors import MissingDependencyError
+from cadx.errors import InputError, MissingDependencyError
 
 EGL_DRIVERS = ("/usr/share/glvnd/egl_vendor.d", "/etc/glvnd/egl_vendor.d", "/usr/local/share/glvnd/egl_vendor.d")
 
@@ -79,6 +80,30 @@ def vtk_module() -> Any:
     import vtk
 
     return vtk
+
+
+def main_scene() -> Any:
+    """The application's scene.
+
+    Raises
+    ------
+    InputError
+        Outside the application, where there is none.
+    """
+    scene = getattr(slicer_module(), "mrmlScene", None)
+    if scene is None:
+        raise InputError("There is no scene outside 3D Slicer; name one (scene=...).")
+    return scene
+
+
+def python_program() -> str:
+    """The interpreter for processes of our own: PythonSlicer in the application, else this one."""
+    app = getattr(slicer_module(), "app", None)
+    if app is None:
+        return sys.executable
+    # the application's own is a program with a window, not an interpreter
+    where = os.pathsep.join((str(Path(app.slicerHome) / "bin"), os.environ.get("PATH", "")))
+    return shutil.which("PythonSlicer", path=where) or sys.executable
 
 
 def nodes_of_class(scene: Any, class_name: str) -> list[Any]:

@@ -15,6 +15,7 @@ from cadx.volume import Volume
 
 _SCALAR_CLASSES = ("vtkMRMLScalarVolumeNode", "vtkMRMLLabelMapVolumeNode")
 _SURROUNDINGS = 1.5
+_KEPT_VOLUMES = 4
 _FRAME_OF_REFERENCE_TAG = "0020,0052"
 
 
@@ -71,10 +72,8 @@ def volume_to_node(
     shown_range
         Intensities drawn black and white; the 1st and 99.5th percentile by default.
     """
-    slicer = slicer_module()
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name or volume.name)
-    slicer.util.updateVolumeFromArray(node, _storable(volume.voxels))
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(np.array(volume.geometry.ijk_to_ras)))
+    fill_volume_node(node, volume)
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
@@ -82,6 +81,37 @@ def volume_to_node(
     display.AutoWindowLevelOff()
     display.SetWindowLevelMinMax(*(shown_range or robust_range(volume.voxels)))
     return node
+
+
+def fill_volume_node(node: Any, volume: Volume) -> None:
+    """Give a volume node the voxels (K, J, I) and the geometry (RAS mm) of a Volume."""
+    util = slicer_module().util
+    util.updateVolumeFromArray(node, _storable(volume.voxels))
+    node.SetIJKToRASMatrix(util.vtkMatrixFromArray(np.array(volume.geometry.ijk_to_ras)))
+
+
+class VolumeReader:
+    """Reads volume nodes, and keeps what it read until the node changes: a ROI moves more often than an image."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[tuple[object, ...], Volume]] = {}
+
+    def read(self, node: Any) -> Volume:
+        """As :func:`node_to_volume`, which also says what it raises."""
+        image = node.GetImageData() if node is not None and node.GetClassName() in _SCALAR_CLASSES else None
+        if image is None:
+            return node_to_volume(node)
+        place = (parent_matrix(node) @ _ijk_to_ras(node)).tobytes()
+        stamp = (image.GetMTime(), place, node.GetName(), node.GetAttribute("DICOM.instanceUIDs"))
+        kept = self._kept.get(node.GetID())
+        if kept is None or kept[0] != stamp:
+            self._make_room()
+            kept = self._kept[node.GetID()] = stamp, node_to_volume(node)
+        return kept[1]
+
+    def _make_room(self) -> None:
+        while len(self._kept) >= _KEPT_VOLUMES:
+            del self._kept[next(iter(self._kept))]
 
 
 def robust_range(voxels: NDArray[np.generic]) -> tuple[float, float]:

@@ -1,0 +1,133 @@
+"""What the panel's tests share. They run in the application and, unchanged, on the test host."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import unittest
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import slicer
+
+from cadx.phantom import make_patient
+from cadx.slicer import add_case, find_cases
+
+ENOUGH_S = 120.0
+POSIX = os.name == "posix"
+
+
+@cache
+def phantom() -> Any:
+    """The synthetic patient of these tests."""
+    return make_patient(1003, 0)
+
+
+def until(condition: Callable[[], Any], seconds: float = ENOUGH_S) -> bool:
+    """Let the event loop run until something holds; False if it does not in this time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        slicer.app.processEvents()
+        if condition():
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def members(group: int) -> list[int]:
+    """Living processes of a process group (Linux)."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _parent, number = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(number) == group and state != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+class PanelCase(unittest.TestCase):
+    """A panel that has just been opened on an empty scene."""
+
+    def setUp(self) -> None:
+        slicer.mrmlScene.Clear(0)
+        self.panel = slicer.modules.ipmnclassifier.widgetRepresentation().self()
+        self.panel.enter()
+        until(lambda: not self.panel.updatePending)
+
+    def tearDown(self) -> None:
+        slicer.mrmlScene.Clear(0)
+
+    @property
+    def ui(self) -> Any:
+        return self.panel.ui
+
+    @property
+    def parameters(self) -> Any:
+        return self.panel.logic.getParameterNode()
+
+    def add_phantom(self) -> Any:
+        """T1, T2 and ROI of the phantom in the scene."""
+        patient = phantom()
+        return add_case(slicer.mrmlScene, t1=patient.t1, t2=patient.t2, roi=patient.roi)
+
+    def choose_phantom(self) -> Any:
+        """The phantom, chosen, with its tiles shown."""
+        nodes = self.add_phantom()
+        self.choose(nodes.t1, nodes.t2, nodes.roi)
+        self.assertTrue(until(lambda: self.panel.tiles.shown is not None), self.panel.tiles.status)
+        return nodes
+
+    def choose(self, t1: Any, t2: Any, roi: Any) -> None:
+        parameters = self.parameters
+        parameters.t1Volume, parameters.t2Volume, parameters.roi = t1, t2, roi
+        self.settle()
+
+    def settle(self) -> None:
+        """Let what is due be shown."""
+        slicer.app.processEvents()
+        self.assertTrue(until(lambda: not self.panel.updatePending))
+
+    def classify(self) -> None:
+        """Press Classify and wait for the end."""
+        self.ui.classifyButton.click()
+        self.assertTrue(until(lambda: not self.panel.running))
+        self.settle()
+
+    def cases(self) -> list[Any]:
+        return find_cases(slicer.mrmlScene)
+
+    def said(self) -> str:
+        return str(self.ui.stageLabel.text)
+
+    def worker(self) -> int:
+        """Number of the worker's process, which is its group's too."""
+        number = self.panel.logic.workerId()
+        self.assertIsNotNone(number)
+        return int(number)
+
+    def pause(self) -> int:
+        """Stop the worker in the middle of its work."""
+        number = self.worker()
+        os.killpg(number, signal.SIGSTOP)
+        return number
+
+    def press_and_pause_at(self, stage: str) -> int:
+        """Press Classify and stop the worker as soon as it says that it has come to a stage."""
+        paused: list[int] = []
+        show = self.panel._onProgress
+
+        def watch(name: str, fraction: float) -> None:
+            show(name, fraction)
+            if name.startswith(stage) and not paused:
+                paused.append(self.pause())
+
+        with mock.patch.object(self.panel, "_onProgress", watch):
+            self.ui.classifyButton.click()
+            self.assertTrue(until(lambda: paused), self.said())
+        return paused[0]

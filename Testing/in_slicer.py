@@ -1,0 +1,74 @@
+"""All module tests in the application itself, with a verdict as JSON:
+
+Slicer --testing --no-splash --no-main-window --python-script Testing/in_slicer.py [--] [verdict.json]
+
+Needs the extension's modules on Slicer's module paths and its packages installed. Exit code 0 if all tests passed, else
+1. On the test host: python Testing/in_slicer.py --host [verdict.json].
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+import unittest
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MODULES = ("IPMNClassifier",)
+
+
+def run(module: str) -> dict[str, object]:
+    """Run one module's tests; counts, and what failed with its last line."""
+    folder = REPOSITORY / module / "Testing" / "Python"
+    sys.path.insert(0, str(folder))
+    start = time.monotonic()
+    suite = unittest.defaultTestLoader.discover(str(folder), "test_*.py")
+    outcome = unittest.TextTestRunner(verbosity=2).run(suite)
+    broken = [*outcome.failures, *outcome.errors]
+    return {
+        "tests": outcome.testsRun,
+        "failed": {str(test): trace.strip().splitlines()[-1] for test, trace in broken},
+        "skipped": {str(test): reason for test, reason in outcome.skipped},
+        "seconds": round(time.monotonic() - start, 1),
+    }
+
+
+def on_host(module: str) -> AbstractContextManager[object]:
+    """The stand-in for the application."""
+    sys.path[:0] = [str(REPOSITORY / "Training"), str(REPOSITORY / "Testing" / "host")]
+    from slicer_host.opened import opened
+
+    return opened(REPOSITORY / module / f"{module}.py")
+
+
+def main(arguments: list[str]) -> int:
+    """Run all tests and write the verdict."""
+    host = "--host" in arguments
+    names = [name for name in arguments if not name.startswith("--")]
+    verdict = Path(names[0] if names else "in_slicer.json")
+    results = {}
+    for module in MODULES:
+        with ExitStack() as stack:
+            stack.enter_context(on_host(module) if host else nullcontext())
+            results[module] = run(module)
+    import slicer
+
+    passed = all(result["tests"] and not result["failed"] for result in results.values())
+    where = "test host" if host else "3D Slicer"
+    document = {
+        "passed": passed,
+        "where": f"{where} {slicer.app.applicationVersion}" if hasattr(slicer, "app") else where,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "modules": results,
+    }
+    verdict.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    print(f"{'Passed' if passed else 'FAILED'}; {verdict}")
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

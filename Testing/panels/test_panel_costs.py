@@ -1,0 +1,86 @@
+"""What the panel may cost: no heavy package when it opens, little time, a grid that follows the ROI."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from cadx.child import package_environment
+
+HEAVY = ("torch", "timm", "monai", "torchvision", "pydantic", "typer", "matplotlib", "safetensors")
+OPEN_S = 0.5
+GRID_S = 0.15
+
+OPEN = """
+import sys, time
+sys.path.insert(0, {host!r})
+from slicer_host import Host
+host = Host()
+import numpy, SimpleITK, slicer.util  # the application has loaded these
+start = time.perf_counter()
+panel = host.open({module!r})
+seconds = time.perf_counter() - start
+print(seconds, *(name for name in {heavy!r} if name in sys.modules))
+host.reset()
+"""
+
+
+def opening(repository) -> list[str]:
+    module = repository / "IPMNClassifier" / "IPMNClassifier.py"
+    code = OPEN.format(host=str(repository / "Testing" / "host"), module=str(module), heavy=HEAVY)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=package_environment(), check=True
+    )
+    return done.stdout.split()
+
+
+def test_opening_the_panel_loads_nothing_heavy_and_is_quick(repository):
+    runs = [opening(repository) for _ in range(3)]
+    assert {tuple(loaded) for _, *loaded in runs} == {()}
+    assert min(float(seconds) for seconds, *_ in runs) < OPEN_S
+
+
+def test_the_module_opens_without_the_packages_that_slicer_does_not_bring(repository):
+    blocked = f"import sys\nfor name in {HEAVY!r}: sys.modules[name] = None\n"
+    module = repository / "IPMNClassifier" / "IPMNClassifier.py"
+    code = blocked + OPEN.format(host=str(repository / "Testing" / "host"), module=str(module), heavy=())
+    code += "\nassert not host.errors, host.errors"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=package_environment(), check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_grid_follows_the_roi(ipmn_panel):
+    import slicer
+
+    from cadx.roi import Roi
+    from cadx.slicer import node_to_roi, set_roi
+    from cadx.slicer.sample import add_phantom
+
+    from slicer_host import Host
+
+    nodes = add_phantom(slicer.mrmlScene)
+    parameters = ipmn_panel.logic.getParameterNode()
+    parameters.t1Volume, parameters.t2Volume, parameters.roi = nodes.t1, nodes.t2, nodes.roi
+    assert Host().until(lambda: ipmn_panel.tiles.shown is not None, 60)
+    Host().until(lambda: not ipmn_panel.preparing, 60)
+    box, taken = node_to_roi(nodes.roi), []
+    for step in range(7):
+        before = ipmn_panel.tiles.shown
+        set_roi(nodes.roi, Roi(box.center_ras + np.array([step + 1.0, 0, 0]), box.size_mm, box.axes))
+        start = time.perf_counter()
+        assert Host().until(lambda seen=before: ipmn_panel.tiles.shown is not seen, 5)
+        taken.append(time.perf_counter() - start)
+    assert np.median(taken) < GRID_S, taken
+
+
+@pytest.mark.parametrize("name", ["torch", "timm", "monai"])
+def test_grading_leaves_the_heavy_packages_to_the_worker(repository, name):
+    module = repository / "IPMNClassifier" / "IPMNClassifier.py"
+    text = module.read_text() + (repository / "Training" / "cadx" / "slicer" / "ipmn.py").read_text()
+    assert f"import {name}" not in text

@@ -1,0 +1,221 @@
+"""Grading IPMN from a T1 node, a T2 node and a ROI node: what the IPMNClassifier module does, panel or none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cadx.case import Case
+from cadx.errors import InputError
+from cadx.job import Job, Pending
+from cadx.slicer.classify import store_reading
+from cadx.slicer.logic import GradedCase, GradingLogic, ProgressCall
+from cadx.slicer.results import CaseNodes, next_case_name, stored_map
+from cadx.slicer.rois import node_to_roi
+from cadx.slicer.volumes import VolumeReader
+
+if TYPE_CHECKING:
+    from cadx.classify import Reading
+    from cadx.prepare.pipeline import CellLayout, Prepared
+
+BundleFolder = str | Path | None
+
+
+class IPMNClassifierLogic(GradingLogic):
+    """Grades IPMN in a worker process, so that torch never loads into the process that asks.
+
+    The same in the application and, with slicer-core, outside it. Nodes are ``vtkMRMLScalarVolumeNode`` (t1, t2)
+    and ``vtkMRMLMarkupsROINode`` (roi). Every method raises the exceptions of :mod:`cadx.errors`.
+    """
+
+    def __init__(self, python: str | None = None) -> None:
+        super().__init__(python)
+        self._volumes = VolumeReader()
+
+    def buildGrid(
+        self, t1: Any, t2: Any, roi: Any, *, bundle: BundleFolder = None, firstSlice: int | None = None
+    ) -> NDArray[np.float32]:
+        """The tensor that the model is fed: (channels, pixels, pixels) float32 in 0..1; waits for the preparation.
+
+        Parameters
+        ----------
+        t1, t2, roi
+            Nodes.
+        bundle
+            Folder; by default the bundle that ships.
+        firstSlice
+            First slice of the window, counted from the ROI's lowest (0); by default the central window.
+
+        Raises
+        ------
+        CadxError
+            If the nodes cannot be used.
+        """
+        self.layout(t1, t2, roi, bundle=bundle)
+        job = self.prepareInBackground(t1, t2, roi, bundle=bundle)
+        if job is not None:
+            job.wait()
+        prepared = self.prepared(t1, t2, roi, bundle=bundle)
+        assert prepared is not None
+        return prepared.grid(prepared.window(firstSlice))
+
+    def classify(self, t1: Any, t2: Any, roi: Any, **options: Any) -> GradedCase:
+        """Grade and wait; takes what :meth:`classifyInBackground` takes."""
+        return self.classifyInBackground(t1, t2, roi, **options).result
+
+    def classifyInBackground(
+        self,
+        t1: Any,
+        t2: Any,
+        roi: Any,
+        *,
+        bundle: BundleFolder = None,
+        device: str = "auto",
+        firstSlice: int | None = None,
+        allWindows: bool = False,
+        explain: bool = True,
+        register: bool = False,
+        pad: bool = False,
+        name: str | None = None,
+        progress: ProgressCall | None = None,
+    ) -> Pending[GradedCase]:
+        """Start grading; attention, table row and result join the nodes in their scene when it is taken.
+
+        Parameters
+        ----------
+        t1, t2, roi, bundle, firstSlice
+            As for :meth:`buildGrid`.
+        device
+            auto, cpu, cuda or mps.
+        allWindows
+            Grade every window of nine slices and average.
+        explain
+            Attention rollout too.
+        register
+            Register T2 to T1 rigidly first.
+        pad
+            Repeat the last slice where the ROI holds too few.
+        name
+            What to call the case in the table, never a patient's name; by default "case 1" and so on. Grading the
+            same nodes under the same name again replaces what was stored.
+        progress
+            Called with stage and fraction while the job is polled.
+
+        Raises
+        ------
+        CadxError
+            At once, where the case cannot be graded as it stands.
+        """
+        from cadx.classify import Options
+
+        if allWindows and firstSlice is not None:
+            raise InputError("firstSlice chooses one window and allWindows takes every one; give one of the two.")
+        case = self._case(t1, t2, roi)
+        nodes = CaseNodes(t1, t2, roi)
+        case = Case(case.images, case.roi, name or next_case_name(nodes))
+        chosen = Options(firstSlice, "all" if allWindows else "central", explain, register, pad)
+        pending = self.background(bundle, device).classify(case, chosen, progress=progress)
+        scene = t1.GetScene()
+        return pending.then(lambda reading: _added(case, reading, nodes, scene))
+
+    def layout(
+        self, t1: Any, t2: Any, roi: Any, *, bundle: BundleFolder = None, device: str = "auto", pad: bool = False
+    ) -> CellLayout:
+        """Which slices the ROI holds, within milliseconds.
+
+        Raises
+        ------
+        CadxError
+            What stands against grading these nodes.
+        """
+        return self.background(bundle, device).check(self._case(t1, t2, roi), pad=pad)
+
+    def prepareInBackground(
+        self,
+        t1: Any,
+        t2: Any,
+        roi: Any,
+        *,
+        bundle: BundleFolder = None,
+        device: str = "auto",
+        progress: ProgressCall | None = None,
+    ) -> Job | None:
+        """Start correcting the images, which does not depend on the ROI; None where that was done before."""
+        return self.background(bundle, device).prepare(self._case(t1, t2, roi), progress)
+
+    def prepared(
+        self, t1: Any, t2: Any, roi: Any, *, bundle: BundleFolder = None, device: str = "auto", pad: bool = False
+    ) -> Prepared | None:
+        """The cells of the ROI as it stands, within milliseconds; None until the images were prepared."""
+        return self.background(bundle, device).prepared(self._case(t1, t2, roi), pad=pad)
+
+    def describeInBackground(self, *, bundle: BundleFolder = None, device: str = "auto") -> Pending[dict[str, str]]:
+        """Load the model and name the device that was chosen: kind, name, reason and precision."""
+        return self.background(bundle, device).describe()
+
+    def requestHash(
+        self,
+        t1: Any,
+        t2: Any,
+        roi: Any,
+        *,
+        bundle: BundleFolder = None,
+        device: str = "auto",
+        firstSlice: int | None = None,
+        allWindows: bool = False,
+        explain: bool = True,
+        register: bool = False,
+        pad: bool = False,
+    ) -> str:
+        """The ``request_sha256`` that a result of these nodes and options has: whether one still fits."""
+        from cadx.classify import Options, request_sha256
+
+        options = Options(firstSlice, "all" if allWindows else "central", explain, register, pad)
+        return request_sha256(self.background(bundle, device).bundle, self._case(t1, t2, roi), options)
+
+    def imagesHash(self, t1: Any, t2: Any, roi: Any) -> tuple[str, ...]:
+        """Tells the images' content apart, whatever their nodes are called."""
+        return tuple(volume.sha256() for volume in self._case(t1, t2, roi).images.values())
+
+    def restored(self, nodes: CaseNodes, prepared: Prepared) -> GradedCase:
+        """A case that was graded before its scene was saved, as far as the scene keeps it: for pictures and export.
+
+        Parameters
+        ----------
+        nodes
+            Of :func:`cadx.slicer.results.find_cases`.
+        prepared
+            The cells of its images and ROI.
+
+        Raises
+        ------
+        InputError
+            If the scene's result is not whole.
+        """
+        from cadx.classify import Reading, WindowReading
+        from cadx.prepare.pipeline import Window
+        from cadx.result import Result
+
+        case = self._case(nodes.t1, nodes.t2, nodes.roi)
+        result = Result.from_json(nodes.result())
+        indices, grid_map = stored_map(nodes)
+        window = Window(indices or prepared.window(int(result.slices["first"])).indices)
+        shares = np.array(list(result.probabilities.values()))
+        shown = WindowReading(window, prepared.grid(window), shares, grid_map)
+        return GradedCase(
+            Case(case.images, case.roi, nodes.case), Reading(result, prepared, shown, attention=None), nodes
+        )
+
+    def _case(self, t1: Any, t2: Any, roi: Any) -> Case:
+        images = {"T1": self._volumes.read(t1), "T2": self._volumes.read(t2)}
+        return Case(images, node_to_roi(roi))
+
+
+def _added(case: Case, reading: Reading, nodes: CaseNodes, scene: Any) -> GradedCase:
+    """The scene is touched here and not before, in the thread that takes the result."""
+    if not all(scene.IsNodePresent(node) for node in (nodes.t1, nodes.t2, nodes.roi)):
+        raise InputError("A volume or the ROI was removed from the scene meanwhile; nothing was added, choose again.")
+    return GradedCase(case, reading, store_reading(nodes, reading, case.name))

@@ -1,0 +1,98 @@
+"""How attention is shown: on which image, from what strength, how dense; and what it is and is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ctk
+import qt
+from slicer.i18n import tr as _
+
+from cadx.slicer.panel.forms import form_with_room_below
+from cadx.slicer.panel.pixels import to_pixmap
+from cadx.slicer.tiles import legend_pixels
+
+
+class ExplanationSection:
+    """Controls of the overlay.
+
+    Parameters
+    ----------
+    parent
+        Widget to be put into; gets a layout.
+    places
+        What attention can be shown on, in the order of the list.
+    placed
+        Called with the index of the place that a user chooses. The other controls are bound to parameters.
+    """
+
+    def __init__(self, parent: Any, places: list[str], placed: Callable[[int], None]) -> None:
+        form, below = form_with_room_below(parent)
+        self.place = qt.QComboBox()
+        self.place.addItems(places)
+        self.place.setToolTip(_("The image that attention is laid over in the slice views."))
+        self.threshold = _slider(_("Attention below this part of the colour scale is not drawn."))
+        self.opacity = _slider(_("How dense attention is drawn over the image; 0 hides it."))
+        self.legend = qt.QCheckBox(_("Colour legend in the slice views"))
+        self.legend.setToolTip(_("Show the scale of the colours in the slice views."))
+        self.on_tiles = qt.QCheckBox(_("Attention on the tiles above"))
+        self.on_tiles.setToolTip(_("Lay attention over the tiles that the model was fed."))
+        self._bar, self._scale = qt.QLabel(), qt.QLabel()
+        self._bar.setScaledContents(True)
+        self._bar.setFixedHeight(12)
+        self._bar.setToolTip(_("Colours from average attention to the highest of this case."))
+        form.addRow(_("Show on:"), self.place)
+        form.addRow(_("Threshold:"), self.threshold)
+        form.addRow(_("Opacity:"), self.opacity)
+        for widget in (self.legend, self.on_tiles, self._bar, self._scale, _sentence()):
+            below.addWidget(widget)
+        self._placed = placed
+        self.place.connect("activated(int)", placed)
+        self.show_scale(None)
+
+    def show_on(self, index: int) -> None:
+        """As a user's choice of a place."""
+        self.place.setCurrentIndex(index)
+        self._placed(index)
+
+    def set_enabled(self, enabled: bool, reason: str = "") -> None:
+        """Whether there is attention to show; ``reason`` where not."""
+        for widget in (self.place, self.threshold, self.opacity, self.legend, self.on_tiles):
+            widget.setEnabled(enabled)
+        if not enabled:
+            self.show_scale(None, reason)
+
+    def show_scale(self, scale: tuple[float, float] | None, text: str = "", drawn_from: float = 0.0) -> None:
+        """The colours' legend: ``scale`` in multiples of the average patch; ``drawn_from`` a part of it, 0..1."""
+        self._bar.setVisible(scale is not None)
+        self._scale.setText(text)
+        self._scale.setVisible(bool(text) or scale is not None)
+        self._scale.setWordWrap(True)
+        if scale is None:
+            return
+        low, high = scale
+        self._bar.setPixmap(to_pixmap(legend_pixels()))
+        self._scale.setText(
+            _("{low:.1f} to {high:.1f} times the average patch; drawn from {lowest:.1f}").format(
+                low=low, high=high, lowest=low + drawn_from * (high - low)
+            )
+        )
+
+
+def _slider(tip: str) -> Any:
+    slider = ctk.ctkSliderWidget()
+    slider.minimum, slider.maximum, slider.singleStep, slider.decimals = 0.0, 1.0, 0.01, 2
+    slider.setToolTip(tip)
+    return slider
+
+
+def _sentence() -> Any:
+    label = qt.QLabel(
+        _(
+            "Attention rollout shows where information could flow from into the decision; it does not show that a "
+            "region caused the grade, and it is no outline of a lesion."
+        )
+    )
+    label.setWordWrap(True)
+    return label

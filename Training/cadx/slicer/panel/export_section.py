@@ -1,0 +1,67 @@
+"""Writing a result to files of the user's choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ctk
+import qt
+from slicer.i18n import tr as _
+
+from cadx.slicer.panel.forms import form_with_room_below
+
+
+class ExportSection:
+    """A folder, what to write, and a button.
+
+    Parameters
+    ----------
+    parent
+        Widget to be put into; gets a layout.
+    export
+        Called with the folder and the formats ("json", "csv", "png").
+    """
+
+    def __init__(self, parent: Any, export: Callable[[Path, list[str]], None]) -> None:
+        form, below = form_with_room_below(parent)
+        self.folder = ctk.ctkPathLineEdit()
+        self.folder.filters = ctk.ctkPathLineEdit.Dirs
+        self.folder.setToolTip(_("Folder for the files; names of patients are not written into them."))
+        self.boxes = {
+            "csv": _box(_("Table (CSV)"), _("summary.csv: one row with grade, probabilities and warnings.")),
+            "json": _box(_("Result (JSON)"), _("result.json: everything that was found and what it was made with.")),
+            "png": _box(_("Pictures (PNG)"), _("grid.png: the tiles and attention over them.")),
+        }
+        self.button = qt.QPushButton(_("Export"))
+        self._status = qt.QLabel()
+        self._status.setWordWrap(True)
+        self._status.setVisible(False)
+        form.addRow(_("Folder:"), self.folder)
+        for widget in (*self.boxes.values(), self.button, self._status):
+            below.addWidget(widget)
+        self.button.connect("clicked()", lambda: export(Path(self.folder.currentPath), self.formats))
+        self.set_enabled(False, _("There is no result to export yet."))
+
+    @property
+    def formats(self) -> list[str]:
+        """What is ticked."""
+        return [name for name, box in self.boxes.items() if box.checked]
+
+    def set_enabled(self, enabled: bool, tip: str) -> None:
+        """Whether there is something to export; ``tip`` says why not, or what the button does."""
+        self.button.setEnabled(enabled)
+        self.button.setToolTip(tip)
+
+    def say(self, text: str) -> None:
+        """A line below the button."""
+        self._status.setText(text)
+        self._status.setVisible(bool(text))
+
+
+def _box(text: str, tip: str) -> Any:
+    box = qt.QCheckBox(text)
+    box.setChecked(True)
+    box.setToolTip(tip)
+    return box

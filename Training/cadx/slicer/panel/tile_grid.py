@@ -1,0 +1,139 @@
+"""The T1 and T2 grids as tiles that can be clicked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from cadx.slicer.panel.pixels import to_pixmap
+from cadx.slicer.tiles import Tiles, height_text
+
+SMALL, LARGE = 53, 109
+_BUTTON_STYLE = (
+    "QToolButton { border: 1px solid #555; padding: 0px; background: black; }"
+    "QToolButton:focus { border: 1px solid #3daee9; }"
+)
+
+
+class TileGrid:
+    """Grids of square tiles, one a channel, beside each other or, enlarged, one above the other.
+
+    Parameters
+    ----------
+    parent
+        Widget to be put into; gets a layout.
+    channels
+        Titles of the grids.
+    side
+        Tiles along an edge.
+    clicked
+        Called with the tile's number, 0 first.
+    """
+
+    def __init__(self, parent: Any, channels: tuple[str, ...], side: int, clicked: Callable[[int], None]) -> None:
+        self._channels = channels
+        self._side = side
+        self._clicked = clicked
+        self._tiles: Tiles | None = None
+        layout = qt.QVBoxLayout(parent)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._status = qt.QLabel()
+        self._status.setWordWrap(True)
+        self._frame = qt.QWidget()
+        self._grid = qt.QGridLayout(self._frame)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setSpacing(1)
+        self._buttons = [[self._button(number) for number in range(side * side)] for _channel in channels]
+        self._titles = [qt.QLabel(title) for title in channels]
+        self._enlarge = qt.QCheckBox(_("Enlarge"))
+        self._enlarge.setToolTip(_("Show the grids one above the other, twice as large."))
+        self._enlarge.connect("toggled(bool)", lambda checked: self._arrange())
+        layout.addWidget(self._status)
+        layout.addWidget(self._frame)
+        layout.addWidget(self._enlarge)
+        self._arrange()
+        self.clear(_("Choose T1, T2 and a ROI to see the slices that the model is fed."))
+
+    def show(self, tiles: Tiles, status: str) -> None:
+        """Draw the tiles; ``status`` is a line above them."""
+        self._tiles = tiles
+        self._draw()
+        self._status.setText(status)
+        self._frame.setVisible(True)
+        self._enlarge.setVisible(True)
+
+    def clear(self, status: str) -> None:
+        """No tiles, and why."""
+        self._tiles = None
+        self._status.setText(status)
+        self._frame.setVisible(False)
+        self._enlarge.setVisible(False)
+
+    @property
+    def status(self) -> str:
+        """The line above the tiles."""
+        return str(self._status.text)
+
+    @property
+    def shown(self) -> Tiles | None:
+        """What is drawn."""
+        return self._tiles
+
+    def enlarge(self, large: bool) -> None:
+        """As a user's tick."""
+        self._enlarge.setChecked(large)
+
+    def click(self, number: int, channel: int = 0) -> None:
+        """As a user's click on a tile."""
+        self._buttons[channel][number].click()
+
+    def _button(self, number: int) -> Any:
+        button = qt.QToolButton()
+        button.setStyleSheet(_BUTTON_STYLE)
+        button.connect("clicked()", lambda: self._clicked(number))
+        return button
+
+    def _arrange(self) -> None:
+        large = bool(self._enlarge.checked)
+        size = LARGE if large else SMALL
+        for channel, buttons in enumerate(self._buttons):
+            left = 0 if large else channel * (self._side + 1)
+            top = channel * (self._side + 1) if large else 0
+            self._grid.addWidget(self._titles[channel], top, left, 1, self._side)
+            for number, button in enumerate(buttons):
+                button.setFixedSize(size + 2, size + 2)
+                button.setIconSize(qt.QSize(size, size))
+                self._grid.addWidget(button, top + 1 + number // self._side, left + number % self._side)
+        self._grid.setColumnMinimumWidth(self._side, 0 if large else 6)
+        self._grid.setColumnStretch(2 * self._side + 1, 1)
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._tiles is None:
+            return
+        size = LARGE if self._enlarge.checked else SMALL
+        for channel, buttons in enumerate(self._buttons):
+            for number, button in enumerate(buttons):
+                height = height_text(float(self._tiles.heights_mm[number]))
+                button.setIcon(qt.QIcon(self._picture(channel, number, size)))
+                button.setToolTip(
+                    _("{channel}, slice {number} of the window, {height}: click to show it in the views").format(
+                        channel=self._channels[channel], number=number + 1, height=height
+                    )
+                )
+
+    def _picture(self, channel: int, number: int, size: int) -> Any:
+        assert self._tiles is not None
+        pixmap = to_pixmap(self._tiles.pixels[channel, number])
+        pixmap = pixmap.scaled(size, size, qt.Qt.IgnoreAspectRatio, qt.Qt.SmoothTransformation)
+        painter = qt.QPainter(pixmap)
+        painter.setPen(qt.QColor("#9fd0ff"))
+        font = painter.font()
+        font.setPixelSize(10)
+        painter.setFont(font)
+        painter.drawText(3, 11, f"{number + 1}  {height_text(float(self._tiles.heights_mm[number]), digits=0)}")
+        painter.end()
+        return pixmap
