@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path("lib/Slicer-5.12/qt-scripted-modules/cadx")
+MODULES = Path("lib/Slicer-5.12/qt-scripted-modules")
+PACKAGE = MODULES / "cadx"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def trees(repository, tmp_path_factory) -> dict[str, Path]:
     build, install = folder / "build", folder / "install"
     stand_in = repository / "Testing" / "helpers" / "slicer_build"
     for arguments in (
-        ["-S", str(repository), "-B", str(build), f"-DSlicer_DIR={stand_in}"],
+        ["-S", str(repository), "-B", str(build), f"-DSlicer_DIR={stand_in}", "-DBUILD_TESTING=ON"],
         ["--build", str(build)],
         ["--install", str(build), "--prefix", str(install)],
     ):
@@ -40,8 +42,85 @@ def test_every_file_of_the_package_and_the_bundles_is_there(trees, repository, t
     wanted = {p.relative_to(source) for p in source.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
     models = repository / "Resources" / "Models"
     wanted |= {Path("Models") / p.relative_to(models) for p in models.rglob("*") if p.is_file()}
+    wanted.add(Path("pyproject.toml"))
     found = {p.relative_to(shipped) for p in shipped.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
     assert found == wanted
+
+
+def test_the_module_s_files_are_installed_and_nothing_else(trees, repository):
+    found = {p.relative_to(trees["install"] / MODULES) for p in (trees["install"] / MODULES).rglob("*") if p.is_file()}
+    found = {path for path in found if path.parts[0] != "cadx"}
+    assert found == {
+        Path("IPMNClassifier.py"),
+        Path("IPMNClassifierScripts/batch.py"),
+        Path("IPMNClassifierScripts/classify.py"),
+        Path("Resources/Icons/IPMNClassifier.png"),
+        Path("Resources/UI/IPMNClassifier.ui"),
+    }
+
+
+INSTALLED_PANEL = """
+import sys
+sys.path.insert(0, {host!r})
+from slicer_host import Host
+import slicer
+host = Host()
+panel = host.open({module!r})
+import cadx
+from cadx.slicer.sample import add_phantom
+nodes = add_phantom(slicer.mrmlScene)
+parameters = panel.logic.getParameterNode()
+parameters.t1Volume, parameters.t2Volume, parameters.roi = nodes.t1, nodes.t2, nodes.roi
+assert host.until(lambda: panel.tiles.shown is not None, 60), panel.tiles.status
+panel.ui.modelButton.collapsed = False
+print(cadx.__file__, panel.model.folder)
+assert not host.errors, host.errors
+host.reset()
+"""
+
+
+def test_the_panel_opens_and_works_from_the_installed_tree(trees, repository):
+    pytest.importorskip("slicer_core")
+    pytest.importorskip("PySide6")
+    where = trees["install"] / MODULES
+    code = INSTALLED_PANEL.format(host=str(repository / "Testing" / "host"), module=str(where / "IPMNClassifier.py"))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(where)},
+        cwd=where,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    package, bundle = done.stdout.split()[-2:]
+    assert Path(package).is_relative_to(where) and Path(bundle).is_relative_to(where)
+
+
+@pytest.mark.parametrize("name", ["classify", "batch"])
+def test_the_installed_scripts_find_the_package(trees, name):
+    where = trees["install"] / MODULES
+    script = where / "IPMNClassifierScripts" / f"{name}.py"
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, str(script), "--help"], capture_output=True, text=True, env=environment, cwd=where, check=True
+    )
+    assert "--out" in done.stdout
+
+
+def test_the_module_s_tests_are_registered(trees):
+    listed = "\n".join(path.read_text() for path in trees["build"].rglob("CTestTestfile.cmake"))
+    for file in ("test_ipmn_classifier_panel", "test_ipmn_classifier_trouble"):
+        assert f"py_{file}" in listed
+
+
+def test_the_index_entry_follows_the_catalogue_s_schema(repository):
+    entry = json.loads((repository / "SlicerCADx.json").read_text())
+    known = {"build_dependencies", "build_subdirectory", "category", "enabled", "scm_revision", "scm_type", "scm_url"}
+    assert set(entry) - known == {"$schema", "tier"}
+    assert {"$schema", "category", "scm_url"} <= set(entry)
+    assert entry["tier"] in (1, 3, 5)
+    assert f'set(EXTENSION_CATEGORY "{entry["category"]}")' in (repository / "CMakeLists.txt").read_text()
 
 
 def test_the_installed_package_runs_and_finds_its_bundle(trees):

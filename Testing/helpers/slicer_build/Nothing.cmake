@@ -1,1 +1,1 @@
-# Slicer's own file would define macros here; this extension's root uses none.
+# Slicer's own file would describe or package the extension here.

@@ -92,7 +92,7 @@ def require_slices(slices: NDArray[np.intp], frame: SliceFrame, k: int, pad: boo
     if frame.count < k and not pad:
         raise InputError(
             f"{name} holds only {frame.count} slices and the grid needs {k}, so no ROI is tall enough; give a "
-            "volume with more slices, or allow padding (--pad)."
+            "volume with more slices, or let the last slice be repeated (padding)."
         )
     if n == 0:
         raise RefusedError(
@@ -101,7 +101,7 @@ def require_slices(slices: NDArray[np.intp], frame: SliceFrame, k: int, pad: boo
     if not pad:
         raise RefusedError(
             f"The ROI holds {n} slices of T1 and the grid needs {k}; enlarge it by {_more(k - n, frame)} mm "
-            "along the slices, or allow padding (--pad)."
+            "along the slices, or let the last slice be repeated (padding)."
         )
     return [Notice("padded", f"The ROI holds {n} slices and the grid needs {k}; the last one was repeated.")]
 

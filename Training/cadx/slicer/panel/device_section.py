@@ -43,6 +43,8 @@ class DeviceSection:
             row.addWidget(widget)
         self.report = qt.QPlainTextEdit()
         self.report.setReadOnly(True)
+        self.report.setLineWrapMode(qt.QPlainTextEdit.NoWrap)
+        self.report.setStyleSheet("font-family: monospace; font-size: 8pt;")
         self.report.setToolTip(_("What runs here."))
         self.report.setVisible(False)
         self.copy_button.setEnabled(False)

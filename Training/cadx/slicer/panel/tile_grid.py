@@ -12,6 +12,7 @@ from cadx.slicer.panel.pixels import to_pixmap
 from cadx.slicer.tiles import Tiles, height_text
 
 SMALL, LARGE = 53, 109
+_CAPTION_HEIGHT = 13
 _BUTTON_STYLE = (
     "QToolButton { border: 1px solid #555; padding: 0px; background: black; }"
     "QToolButton:focus { border: 1px solid #3daee9; }"
@@ -130,10 +131,13 @@ class TileGrid:
         pixmap = to_pixmap(self._tiles.pixels[channel, number])
         pixmap = pixmap.scaled(size, size, qt.Qt.IgnoreAspectRatio, qt.Qt.SmoothTransformation)
         painter = qt.QPainter(pixmap)
+        painter.fillRect(0, 0, size, _CAPTION_HEIGHT, qt.QColor(0, 0, 0, 150))
         painter.setPen(qt.QColor("#9fd0ff"))
         font = painter.font()
         font.setPixelSize(10)
         painter.setFont(font)
-        painter.drawText(3, 11, f"{number + 1}  {height_text(float(self._tiles.heights_mm[number]), digits=0)}")
+        painter.drawText(
+            3, _CAPTION_HEIGHT - 3, f"{number + 1}  {height_text(float(self._tiles.heights_mm[number]), digits=0)}"
+        )
         painter.end()
         return pixmap
