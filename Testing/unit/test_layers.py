@@ -29,6 +29,29 @@ def sources(repository):
     return sorted((repository / "Training" / "cadx").rglob("*.py"))
 
 
+@pytest.fixture(scope="module")
+def modules(repository):
+    """What the application loads with the modules."""
+    return [*repository.glob("*Classifier/*.py"), *repository.glob("*Classifier/Scripts/*.py")]
+
+
+def test_qt_is_known_to_the_panels_alone(sources, repository):
+    panel = repository / "Training" / "cadx" / "slicer" / "panel"
+    found = [
+        (str(path.relative_to(repository)), name)
+        for path in sources
+        if panel not in path.parents
+        for name in imported(path)
+        if name.partition(".")[0] in {"qt", "ctk", "PySide6"} or name.startswith("cadx.slicer.panel")
+    ]
+    assert found == []
+
+
+def test_no_module_asks_what_it_runs_on(modules, sources):
+    for path in (*modules, *sources):
+        assert "slicer_host" not in path.read_text(), path
+
+
 def test_only_the_slicer_room_knows_the_application(sources, repository):
     room = repository / "Training" / "cadx" / "slicer"
     found = [
@@ -53,10 +76,11 @@ def test_use_does_not_know_training(sources, repository):
     assert found == []
 
 
-def test_heavy_packages_are_imported_where_used(sources, repository):
+def test_heavy_packages_are_imported_where_used(sources, modules, repository):
+    assert modules
     found = [
         (str(path.relative_to(repository)), name)
-        for path in sources
+        for path in (*sources, *modules)
         for name in imported(path, top_level_only=True)
         if name.partition(".")[0] in HEAVY
     ]

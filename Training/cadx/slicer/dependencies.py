@@ -137,10 +137,18 @@ def repair_torch() -> None:
     MissingDependencyError
         If pip did not succeed.
     """
-    ranges = requirements()
+    extension = _torch_extension()
+    if extension is not None:
+        extension.uninstallTorch()
+        _install_torch()
+        importlib.invalidate_caches()
+        return
+    wanted = [str(requirements()[name]) for name in TORCH]
     kept = [line for line in plan_installation().kept if line.partition("==")[0] not in TORCH]
     with _constraints(kept) as path:
-        _pip_plain(["--force-reinstall", "-c", str(path), *(str(ranges[name]) for name in TORCH)])
+        # alone first: with what it needs, pip would put Slicer's own packages in anew too
+        _pip_plain(["--force-reinstall", "--no-deps", *wanted])
+        _pip_plain(["-c", str(path), *wanted])
     importlib.invalidate_caches()
 
 
@@ -168,30 +176,38 @@ def requirements() -> dict[str, Requirement]:
 
 
 def _pip(lines: list[str], constraints: Path, windows: bool) -> None:
+    """Install by the application's own way, which it shows and records, or by pip."""
     if not lines:
         return
     packaging = _slicer_packaging()
     if packaging is None:
         _pip_plain(["-c", str(constraints), *lines])
         return
-    # its own question would wait for a window that nobody sees when headless, and was asked here before
-    packaging.pip_ensure(
-        [Requirement(line) for line in lines],
-        constraints=str(constraints),
-        prompt_install=False,
-        prompt_restart=windows,
-        requester=REQUESTER,
-        skip_in_testing=False,
-        show_progress=windows,
-    )
+    with _failure_as_sentence():
+        # its own question would wait for a window that nobody sees when headless, and was asked here before
+        packaging.pip_ensure(
+            [Requirement(line) for line in lines],
+            constraints=str(constraints),
+            prompt_install=False,
+            prompt_restart=windows,
+            requester=REQUESTER,
+            skip_in_testing=False,
+            show_progress=windows,
+        )
 
 
 def _pip_plain(arguments: list[str]) -> None:
-    try:
+    with _failure_as_sentence():
         if getattr(slicer_module(), "app", None) is not None:
             slicer_module().util.pip_install(arguments)
         else:
             subprocess.run([python_program(), "-m", "pip", "install", "--quiet", *arguments], check=True)
+
+
+@contextlib.contextmanager
+def _failure_as_sentence() -> Iterator[None]:
+    try:
+        yield
     except (subprocess.CalledProcessError, RuntimeError) as error:
         raise MissingDependencyError(
             "pip could not install what is missing (no network, or no room?); see the log, or install from files as "
