@@ -3,8 +3,6 @@
 Research use only, not for clinical decisions.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from enum import Enum

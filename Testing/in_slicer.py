@@ -38,6 +38,8 @@ def run(module: str) -> dict[str, object]:
 
 def on_host(module: str) -> AbstractContextManager[object]:
     """The stand-in for the application."""
+    # slicer-core takes a folder called slicer for a part of its own, and there is one beside this file
+    sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent]
     sys.path[:0] = [str(REPOSITORY / "Training"), str(REPOSITORY / "Testing" / "host")]
     from slicer_host.opened import opened
 
