@@ -13,7 +13,7 @@ import qt
 import slicer
 import slicer.util
 import vtk
-from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLTextNode
+from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
@@ -34,7 +34,7 @@ from cadx.explain.display import LOWEST_SHOWN, display_range
 from cadx.slicer import display, ipmn, placing
 from cadx.slicer.dependencies import plan_installation
 from cadx.slicer.fitting import FitSource, fit_roi, fit_sources
-from cadx.slicer.guess import Guess, guess_images
+from cadx.slicer.guess import Guess, guess_images, odd_choices
 from cadx.slicer.panel.batch_section import BatchSection
 from cadx.slicer.panel.device_section import DeviceSection
 from cadx.slicer.panel.explanation_section import ExplanationSection
@@ -42,12 +42,16 @@ from cadx.slicer.panel.export_section import ExportSection
 from cadx.slicer.panel.installing import ask_and_repair, ensure_installed
 from cadx.slicer.panel.log_section import LogSection
 from cadx.slicer.panel.model_section import ModelSection
+from cadx.slicer.panel.node_watch import NodeWatch
 from cadx.slicer.panel.poller import Poller
 from cadx.slicer.panel.result_view import ResultView
+from cadx.slicer.panel.run_controls import RunControls, stage_text
 from cadx.slicer.panel.tile_grid import TileGrid
-from cadx.slicer.results import CaseNodes, find_cases
+from cadx.slicer.results import CaseNodes, find_cases, next_case_name
+from cadx.slicer.rois import node_to_roi, set_roi
 from cadx.slicer.sample import add_phantom, phantom_in_background
-from cadx.slicer.tiles import height_text, window_tiles
+from cadx.slicer.slice_choice import SliceChoice, size_text
+from cadx.slicer.tiles import window_tiles
 
 TASK = "ipmn"
 CHANNELS = ("T1", "T2")
@@ -81,10 +85,18 @@ def registerSampleData() -> None:
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="SlicerCADx",
         sampleName="IPMNPhantom",
-        sampleDescription=_("Synthetic T1 and T2 with a cyst of the pancreas and a ROI"),
+        # made on the spot: Slicer asks for an address, and the loader does not use it
+        uris="cadx:phantom",
+        fileNames="IPMNPhantom",
+        nodeNames="IPMNPhantom",
         thumbnailFileName=str(icon),
-        customDownloader=lambda source=None: list(_images(add_phantom(slicer.mrmlScene))),
+        customDownloader=_downloadPhantom,
     )
+
+
+def _downloadPhantom(source: Any = None) -> list[Any]:
+    nodes = add_phantom(slicer.mrmlScene)
+    return [nodes.t1, nodes.t2, nodes.roi]
 
 
 class ShownOn(Enum):
@@ -102,7 +114,7 @@ class IPMNClassifierParameterNode:
 
     ``firstSlice`` counts the ROI's slices from the lowest (0), -1 is the window in its middle; ``threshold`` is a part
     of the colour scale, ``opacity`` that of the overlay; ``bundle`` is the folder of a model, empty for the one that
-    ships; ``result`` ties a case's result to its images.
+    ships. Results are found by the nodes that they belong to.
     """
 
     t1Volume: vtkMRMLScalarVolumeNode
@@ -120,7 +132,6 @@ class IPMNClassifierParameterNode:
     opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
     showLegend: bool = True
     mapOnTiles: bool = True
-    result: vtkMRMLTextNode
 
 
 class IPMNClassifierLogic(ScriptedLoadableModuleLogic, ipmn.IPMNClassifierLogic):
@@ -141,20 +152,19 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
-        self.logic: IPMNClassifierLogic | None = None
-        self._parameterNode: IPMNClassifierParameterNode | None = None
-        self._guiTags: list[Any] = []
-        self._observed: list[tuple[Any, Any]] = []
+        self.logic: Any = None
+        self._parameterNode: Any = None
+        self._guiTag: Any = None
+        self._watch = NodeWatch(self, self._updateSoon)
         self._forgetCase()
-        self._running: Any = None
-        self._batch: Any = None
         self._guess = Guess()
         self._guessAgain = False
         self._fitSources: list[FitSource] = []
         self._entered = False
         self._installed = True
-        self._loaded: tuple[str, str] | None = None
-        self._layoutBefore: int | None = None
+        self._loaded: Any = None
+        self._roiBefore: Any = None
+        self._sample: Any = None
         self._updating = False
 
     def setup(self) -> None:
@@ -177,7 +187,6 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         """The panel is destroyed: nothing is left running."""
-        self._poller.forget()
         self._soon.stop()
         self._release()
         self.removeObservers()
@@ -192,7 +201,8 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def exit(self) -> None:
         """The user opens another module; work goes on."""
         self._entered = False
-        placing.stop_placing(slicer.mrmlScene)
+        if self._parameterNode is not None and placing.is_placing(slicer.mrmlScene, self._parameterNode.roi):
+            placing.stop_placing(slicer.mrmlScene)
         self._disconnectGui()
 
     def initializeParameterNode(self) -> None:
@@ -204,12 +214,12 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     @property
     def updatePending(self) -> bool:
         """Whether what is shown is about to be renewed."""
-        return bool(self._soon.active)
+        return bool(self._soon.isActive())
 
     @property
     def running(self) -> bool:
         """Whether a case is being graded."""
-        return self._running is not None
+        return bool(self.run.running)
 
     @property
     def preparing(self) -> bool:
@@ -219,21 +229,24 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # what the panel is made of
 
     def _makeSections(self) -> None:
-        ui = self.ui
+        ui, poller = self.ui, self._poller
+        busy = [ui.inputsButton, ui.roiButton, ui.modelButton, ui.deviceButton]
+        self.run = RunControls(ui.classifyButton, ui.progressBar, ui.stageLabel, poller, self._startGrading, busy)
         self.tiles = TileGrid(ui.tilesFrame, CHANNELS, SLICES_ALONG_EDGE, self._onTile)
         self.resultView = ResultView(ui.resultFrame)
         places = [_("T1"), _("T2"), _("T1 and T2 side by side"), _("nothing")]
-        self.explanation = ExplanationSection(ui.explanationFrame, places, self._onPlaceOfAttention)
-        self.export = ExportSection(ui.exportFrame, self._onExport)
+        self.explanation = ExplanationSection(ui.explanationFrame, places, self._onPlaceOfAttention, self._onStrongest)
+        self.export = ExportSection(ui.exportFrame, self._export)
         own = Path(slicer.app.slicerUserSettingsFilePath).parent / "SlicerCADx" / "Models"
         self.model = ModelSection(ui.modelFrame, TASK, own, self._onModel)
-        self.device = DeviceSection(ui.deviceFrame, self._onDevice, self._onReport, self._onRepair)
-        self.batch = BatchSection(ui.batchFrame, "case, t1, t2, roi", self._onBatch, self._cancelBatch)
+        self.device = DeviceSection(
+            ui.deviceFrame, poller, self._onDevice, self.logic.reportInBackground, self._repairTorch
+        )
+        self.batch = BatchSection(ui.batchFrame, ("case", "t1", "t2", "roi"), poller, self._startBatch)
         self.log = LogSection(ui.logFrame)
 
     def _connectControls(self) -> None:
         ui = self.ui
-        ui.classifyButton.connect("clicked()", self.onClassify)
         ui.sampleButton.connect("clicked()", self._onSample)
         ui.placeButton.connect("clicked()", self._onPlace)
         ui.showRoiButton.connect("clicked()", self._onShowRoi)
@@ -244,78 +257,72 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _observeScene(self) -> None:
         scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
+        self.addObserver(scene, scene.StartCloseEvent, self._onSceneStart)
+        self.addObserver(scene, scene.StartImportEvent, self._onSceneStart)
         self.addObserver(scene, scene.EndCloseEvent, self._onSceneEnd)
         self.addObserver(scene, scene.EndImportEvent, self._onSceneEnd)
         self.addObserver(scene, scene.NodeAddedEvent, self._onNodesChanged)
         self.addObserver(scene, scene.NodeRemovedEvent, self._onNodesChanged)
         mouse = placing.interaction_node(scene)
         if mouse is not None:
-            self.addObserver(mouse, mouse.InteractionModeChangedEvent, self._updateSoon)
+            self.addObserver(mouse, mouse.InteractionModeChangedEvent, self._onMouseMode)
 
     # the parameter node
 
-    def _setParameterNode(self, node: IPMNClassifierParameterNode | None) -> None:
+    def _setParameterNode(self, node: Any) -> None:
         self._disconnectGui()
         if self._parameterNode is not None:
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameters)
         self._parameterNode = node
         if node is None:
+            self._watch.follow([])
             return
-        explanation = self.explanation
-        self._guiTags = [
-            node.connectGui(self.ui),
-            node.connectParametersToGui(
-                {
-                    "threshold": explanation.threshold,
-                    "opacity": explanation.opacity,
-                    "showLegend": explanation.legend,
-                    "mapOnTiles": explanation.on_tiles,
-                }
-            ),
-        ]
+        self._guiTag = node.connectParametersToGui(self._boundWidgets())
         self.device.choose(node.device)
         self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onParameters)
-        self._observeInputs()
+        self._watchInputs()
+
+    def _boundWidgets(self) -> dict[str, Any]:
+        """Widgets by the parameter that they show: those that name one in the .ui, and those of the explanation."""
+        # not connectGui: it returns no tag to disconnect by
+        named = {str(w.property("SlicerParameterName") or ""): w for w in vars(self.ui).values()}
+        named.pop("", None)
+        explanation = self.explanation
+        return {
+            **named,
+            "threshold": explanation.threshold,
+            "opacity": explanation.opacity,
+            "showLegend": explanation.legend,
+            "mapOnTiles": explanation.on_tiles,
+        }
 
     def _disconnectGui(self) -> None:
-        for tag in self._guiTags:
-            self._parameterNode.disconnectGui(tag)
-        self._guiTags = []
+        if self._guiTag is not None:
+            self._parameterNode.disconnectGui(self._guiTag)
+            self._guiTag = None
 
     def _onParameters(self, caller: Any = None, event: Any = None) -> None:
-        self._observeInputs()
+        self._watchInputs()
         self._updateSoon()
 
-    def _observeInputs(self) -> None:
-        """Follow the nodes that are chosen now: a ROI that moves, an image that is edited, segments that come."""
+    def _watchInputs(self) -> None:
+        """Follow a ROI that moves, an image that is edited, segments that come."""
+        node, changed = self._parameterNode, vtk.vtkCommand.ModifiedEvent
         wanted = []
-        node = self._parameterNode
         for volume in (node.t1Volume, node.t2Volume):
             if volume is not None:
                 wanted += [(volume, volume.ImageDataModifiedEvent), (volume, volume.TransformModifiedEvent)]
         if node.roi is not None:
-            wanted += [(node.roi, event) for event in (node.roi.PointModifiedEvent, vtk.vtkCommand.ModifiedEvent)]
-            wanted.append((node.roi, node.roi.TransformModifiedEvent))
+            events = (node.roi.PointModifiedEvent, node.roi.TransformModifiedEvent, changed)
+            wanted += [(node.roi, event) for event in events]
         for segmentation in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
             events = (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved)
             wanted += [(segmentation, event) for event in events]
-        for observed, event in self._observed:
-            if (observed, event) not in wanted:
-                self._stopObserving(observed, event)
-        for observed, event in wanted:
-            if not self.hasObserver(observed, event, self._updateSoon):
-                self.addObserver(observed, event, self._updateSoon)
-        self._observed = wanted
-
-    def _stopObserving(self, observed: Any, event: Any) -> None:
-        # a node that is gone has taken its observers along
-        if self.hasObserver(observed, event, self._updateSoon):
-            self.removeObserver(observed, event, self._updateSoon)
+        self._watch.follow(wanted)
 
     # the scene
 
-    def _onSceneStartClose(self, caller: Any, event: Any) -> None:
+    def _onSceneStart(self, caller: Any, event: Any) -> None:
         self._release()
 
     def _onSceneEnd(self, caller: Any, event: Any) -> None:
@@ -325,10 +332,10 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodesChanged(self, caller: Any, event: Any, node: Any = None) -> None:
-        if slicer.mrmlScene.IsBatchProcessing() or self._parameterNode is None:
+        if slicer.mrmlScene.IsBatchProcessing() or self._parameterNode is None or node is None:
             return
-        if node is not None and (node.IsA("vtkMRMLSegmentationNode") or node.IsA("vtkMRMLVolumeNode")):
-            self._observeInputs()
+        if node.IsA("vtkMRMLSegmentationNode") or node.IsA("vtkMRMLVolumeNode"):
+            self._watchInputs()
             self._guessAgain = True
             self._updateSoon()
 
@@ -339,32 +346,32 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.end()
             self._loaded = None
         self._poller.forget()
-        self._running = None
-        self._setRunning(False)
-        if self._batch is not None:
-            self._batch.cancel()
-            self._batch = None
-            self.batch.set_running(False)
-        for observed, event in self._observed:
-            self._stopObserving(observed, event)
-        self._observed = []
+        self.run.drop()
+        self.batch.drop()
+        if self._sample is not None:
+            self._sample.cancel()
+            self._endSample()
         self._setParameterNode(None)
         self._forgetCase()
-        self._say("")
 
     def _forgetCase(self) -> None:
         self._layout: Any = None
         self._prepared: Any = None
+        self._preparedFor: Any = None
+        self._drawn: Any = None
         self._preparing: Any = None
-        self._failed: tuple[Any, str] | None = None
+        self._failed: Any = None
         self._graded: Any = None
-        self._viewed: tuple[Any, ...] | None = None
+        self._imagesBefore: Any = None
+        self._viewed: Any = None
+        self._viewsAsSaved = True
+        self._layoutBefore: Any = None
 
     # showing
 
     def _updateSoon(self, caller: Any = None, event: Any = None) -> None:
         """Many changes at once become one update."""
-        if not self._soon.active:
+        if not self._soon.isActive():
             self._soon.start()
 
     def _update(self) -> None:
@@ -374,14 +381,15 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         try:
             if self._guessAgain:
                 self._guessImages()
-            self._showInputs()
+            self._nameCase()
             problem = self._findLayout()
+            self._showInputs()
             self._showRoi(problem)
             self._showWindow()
             self._prepare(problem)
             self._showResult()
             self._showTiles(problem)
-            self._showButton(problem)
+            self.run.allow(problem, _("Grade this case; Slicer stays free meanwhile."))
         finally:
             self._updating = False
 
@@ -395,7 +403,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return _("Choose a T2 volume.")
         if node.t1Volume is node.t2Volume:
             return _("T1 and T2 are the same volume; choose the other one.")
-        if node.roi is None or not placing.is_placed(node.roi):
+        if not placing.is_placed(node.roi):
             return _("Place a ROI around the pancreas.")
         if not self._installed:
             return ""
@@ -406,81 +414,67 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return ""
 
     def _showInputs(self) -> None:
-        node = self._parameterNode
-        guessed = self._guess
+        """How the images were chosen, and what is odd about them."""
+        node, guessed = self._parameterNode, self._guess
         parts = []
         for role, chosen, guess in (("T1", node.t1Volume, guessed.t1), ("T2", node.t2Volume, guessed.t2)):
             if chosen is not None and chosen is guess:
                 parts.append(_("{role} by {reason}").format(role=role, reason=guessed.reasons.get(role, _("its name"))))
-        self.ui.guessLabel.setText(_("Guessed: {parts}.").format(parts=", ".join(parts)) if parts else "")
-        self.ui.guessLabel.setVisible(bool(parts))
+        _showLine(self.ui.guessLabel, _("Guessed: {parts}.").format(parts=", ".join(parts)) if parts else "")
+        lines = odd_choices(node.t1Volume, node.t2Volume)
+        if self._layout is not None:
+            lines += [notice.text for notice in self.logic.noticesAhead(*self._nodes(), self._layout)]
+        _showLine(self.ui.warningsLabel, "\n".join(lines))
 
     def _showRoi(self, problem: str) -> None:
         ui, roi = self.ui, self._parameterNode.roi
-        placed = placing.is_placed(roi)
-        if placed:
-            size = " x ".join(f"{edge:.0f}" for edge in self._roiSize(roi))
-            ui.sizeLabel.setText(_("Size: {size} mm").format(size=size))
+        placed, placing_now = placing.is_placed(roi), placing.is_placing(slicer.mrmlScene, roi)
+        if placing_now:
+            ui.sizeLabel.setText(_("Click two opposite corners in a slice view; press the button again to leave it."))
+        elif placed:
+            ui.sizeLabel.setText(_("Size: {size}").format(size=size_text(node_to_roi(roi), self._layout)))
         else:
             ui.sizeLabel.setText(_("Not placed yet.") if roi is not None else _("No ROI yet: place one, or fit one."))
-        _setChecked(ui.placeButton, placing.is_placing(slicer.mrmlScene, roi))
+        _setChecked(ui.placeButton, placing_now)
         ui.showRoiButton.setEnabled(roi is not None)
         _setChecked(ui.showRoiButton, roi is not None and bool(roi.GetDisplayVisibility()))
         self._listFitSources()
-        shown = problem if placed and self._parameterNode.t1Volume is not None else ""
-        ui.roiProblemLabel.setText(shown)
-        ui.roiProblemLabel.setStyleSheet("color: #b35900;")
-        ui.roiProblemLabel.setVisible(bool(shown))
-
-    def _roiSize(self, roi: Any) -> Any:
-        return ipmn.node_to_roi(roi).size_mm
+        _showLine(ui.roiProblemLabel, problem if placed and self._layout is None else "")
 
     def _listFitSources(self) -> None:
-        sources = fit_sources(slicer.mrmlScene)
+        sources, ui = fit_sources(slicer.mrmlScene), self.ui
         if [source.label for source in sources] != [source.label for source in self._fitSources]:
-            self.ui.fitSelector.clear()
-            self.ui.fitSelector.addItems([source.label for source in sources])
-            if sources:
-                self.ui.fitSelector.setCurrentIndex(0)
+            ui.fitSelector.clear()
+            ui.fitSelector.addItems([source.label for source in sources])
         self._fitSources = sources
-        self.ui.fitSelector.setEnabled(bool(sources))
-        self.ui.fitButton.setEnabled(bool(sources))
-        self.ui.fitButton.setToolTip(
-            _("Put the ROI around the segment with 10 mm to spare.")
-            if sources
-            else _("There is no segment or mask in the scene to fit to.")
-        )
+        ui.fitSelector.setEnabled(bool(sources))
+        ui.fitButton.setEnabled(bool(sources))
+        around, none = _("Put the ROI around the segment with 10 mm to spare."), _("The scene has no segment or mask.")
+        ui.fitButton.setToolTip(around if sources else none)
 
     def _showWindow(self) -> None:
         ui, node, layout = self.ui, self._parameterNode, self._layout
-        count = SLICES_ALONG_EDGE**2
-        last = 0 if layout is None else len(layout.slices) - count
-        movable = last > 0 and not node.allWindows
-        ui.windowSlider.setEnabled(movable)
-        ui.centreButton.setEnabled(movable and node.firstSlice != CENTRED)
         if layout is None:
+            ui.windowSlider.setEnabled(False)
+            ui.centreButton.setEnabled(False)
             ui.windowLabel.setText("")
             return
-        first = self._first(last)
-        _setRange(ui.windowSlider, max(0, last), first)
-        numbers = [int(number) + 1 for number in layout.slices]
-        whole = f"{numbers[0]}-{numbers[-1]}"
+        slices = SliceChoice(layout, SLICES_ALONG_EDGE**2, self._firstOrNone())
+        movable = slices.last_start > 0 and not node.allWindows
+        ui.windowSlider.setEnabled(movable)
+        ui.centreButton.setEnabled(movable and node.firstSlice != CENTRED)
+        _setRange(ui.windowSlider, slices.last_start, slices.start)
         if node.allWindows:
-            text = _("all {count} windows of slices {whole}").format(count=max(1, last + 1), whole=whole)
+            text = _("all {count} sets of nine among slices {whole}").format(count=slices.starts, whole=slices.whole)
         else:
-            upper = min(first + count, len(numbers)) - 1
-            text = _("slices {first}-{last} of {whole} ({low} to {high})").format(
-                first=numbers[first],
-                last=numbers[upper],
-                whole=whole,
-                low=height_text(float(layout.positions_mm[first])),
-                high=height_text(float(layout.positions_mm[upper])),
+            text = _("slices {chosen} of {whole} ({low} to {high})").format(
+                chosen=slices.chosen, whole=slices.whole, low=slices.low, high=slices.high
             )
         ui.windowLabel.setText(text)
 
     def _showTiles(self, problem: str) -> None:
         if problem:
-            self.tiles.clear(problem)
+            self.tiles.clear(problem if self._parameterNode.roi is None else _("No tiles: see above."))
         elif not self._installed:
             self.tiles.clear(_("Packages are missing; press Classify to see which, and to install them."))
         elif self._failed is not None and self._failed[0] == self._imagesKey():
@@ -491,67 +485,91 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._drawTiles()
 
     def _drawTiles(self) -> None:
+        """What was graded, while the result fits what is chosen; else what would be graded."""
         node, graded = self._parameterNode, self._graded
-        current = graded is not None and not self._isStale(graded.toJson())
-        shown = graded.reading.shown if current else None
-        window = shown.window if shown else self._prepared.window(self._firstOrNone())
+        shown = graded.reading.shown if graded is not None else None
+        prepared = graded.reading.prepared if graded is not None else self._prepared
+        window = shown.window if shown else prepared.window(self._firstOrNone())
         grid_map = shown.grid_map if shown and node.mapOnTiles else None
-        tiles = window_tiles(self._prepared, window, grid_map, threshold=node.threshold, opacity=node.opacity)
-        self.tiles.show(tiles, _("As fed to the model: patient's right on the left, anterior up, numbered upwards."))
-
-    def _showButton(self, problem: str) -> None:
-        if self._running is not None:
+        wanted = (prepared, window, shown, node.mapOnTiles, node.threshold, node.opacity, node.registerT2)
+        if wanted == self._drawn and self.tiles.shown is not None:
             return
-        button = self.ui.classifyButton
-        button.setEnabled(not problem)
-        button.setToolTip(problem or _("Grade this case; Slicer stays free meanwhile."))
+        self._drawn = wanted
+        tiles = window_tiles(prepared, window, grid_map, threshold=node.threshold, opacity=node.opacity)
+        lines = [_("As fed to the model: patient's right (R) on the left, anterior up, from the lowest slice upwards.")]
+        if node.registerT2 and not shown:
+            lines.append(_("T2 is shown before registration; grading shows it after."))
+        if node.allWindows:
+            lines.append(_("One set of nine is shown: after grading, the one with the clearest answer."))
+        self.tiles.show(tiles, "\n".join(lines))
 
     def _showResult(self) -> None:
-        nodes = self._resultNodes()
-        if nodes is None:
-            self._graded = None
-            self.resultView.clear(_("No result yet."))
-            self.explanation.set_enabled(False, _("There is no attention to show yet."))
-            self.export.set_enabled(False, _("There is no result to export yet."))
+        stored = self._storedCase()
+        if stored is None:
+            self._showNoResult()
             return
-        document = nodes.result()
+        document = stored.result()
         stale = self._isStale(document)
-        if self._graded is None or self._graded.nodes.text is not nodes.text:
-            self._graded = self._restore(nodes, stale)
-        hint = _("Inputs, ROI or settings were changed since; classify again to renew this result.")
-        self.resultView.show(document, hint if stale else "")
-        self._showExplanation(nodes)
-        ready = self._graded is not None
-        self.export.set_enabled(
-            ready,
-            _("Write what is ticked into the folder.")
-            if ready
-            else _("The images are being prepared for the pictures."),
+        if stale:
+            self._graded = None
+        elif self._graded is None or self._graded.nodes.text is not stored.text:
+            self._graded = self._restore(stored, document)
+        title = _("{case}: {t1}, {t2}, {roi}").format(
+            case=stored.case, t1=stored.t1.GetName(), t2=stored.t2.GetName(), roi=stored.roi.GetName()
         )
+        self.resultView.show(document, title, stale)
+        self._showExplanation(stored, stale)
+        self.export.allow(self._whyNoExport(document, stale))
 
-    def _showExplanation(self, nodes: CaseNodes) -> None:
-        attention, node = nodes.attention, self._parameterNode
-        self.explanation.set_enabled(attention is not None, _("This model has no attention to show."))
+    def _showNoResult(self) -> None:
+        self._graded = None
+        others = bool(find_cases(slicer.mrmlScene))
+        self.resultView.clear(_("No result for these images and this ROI yet.") if others else _("No result yet."))
+        self.explanation.set_enabled(False, _("There is no attention to show yet."))
+        self.export.allow(_("There is no result to export yet."))
+        if self._viewed is not None and self._parameterNode.t1Volume is not None:
+            # another case's attention must not lie over these images
+            display.show_in_views(slicer.mrmlScene, self._parameterNode.t1Volume, None, 0.0)
+        self._viewed = None
+
+    def _whyNoExport(self, document: dict[str, Any], stale: bool) -> str:
+        if stale:
+            return _("The result is outdated; classify again to export.")
+        if self._graded is None and document.get("registration"):
+            return _("The registered images are not kept in the scene; classify again to export.")
+        return "" if self._graded is not None else _("The images are being prepared for the pictures.")
+
+    def _showExplanation(self, stored: CaseNodes, stale: bool) -> None:
+        attention, node = stored.attention, self._parameterNode
+        reason = _("The result is outdated.") if stale else _("This model has no attention to show.")
+        self.explanation.set_enabled(attention is not None and not stale, reason)
         _setIndex(self.explanation.place, node.shownOn.value)
-        if attention is not None:
-            scale = (attention.GetDisplayNode().GetWindowLevelMin(), attention.GetDisplayNode().GetWindowLevelMax())
-            self.explanation.show_scale(scale, drawn_from=node.threshold)
-        # a scene that was loaded shows its views as they were saved
-        if self._viewed is None:
-            self._viewed = self._viewSettings()
-        if self._viewed != self._viewSettings():
-            self._showInViews()
+        if attention is not None and not stale:
+            shown = attention.GetDisplayNode()
+            self.explanation.show_scale((shown.GetWindowLevelMin(), shown.GetWindowLevelMax()), node.threshold)
+        settings = (stored.text.GetID(), stale, node.shownOn, node.threshold, node.opacity, node.showLegend)
+        if self._viewsAsSaved and not stale:
+            # a scene that was loaded shows its views as they were saved
+            self._viewed = settings
+        elif settings != self._viewed:
+            self._viewed = settings
+            self._showInViews(stored, stale)
+        self._viewsAsSaved = False
 
-    def _resultNodes(self) -> CaseNodes | None:
-        text = self._parameterNode.result
-        found = (nodes for nodes in find_cases(slicer.mrmlScene) if nodes.text is text)
-        return next(found, None) if text is not None else None
-
-    def _restore(self, nodes: CaseNodes, stale: bool) -> Any:
-        """A result from a scene that was loaded: its tiles are made anew."""
-        if stale or self._prepared is None:
+    def _storedCase(self) -> Any:
+        """The result of the nodes that are chosen; the one of the chosen name where there are several."""
+        chosen = self._nodes()
+        if None in chosen:
             return None
-        return self.logic.restored(nodes, self._prepared)
+        found = [case for case in find_cases(slicer.mrmlScene) if (case.t1, case.t2, case.roi) == chosen]
+        named = [case for case in found if case.case == self._parameterNode.caseName.strip()]
+        return (named or found or [None])[-1]
+
+    def _restore(self, stored: CaseNodes, document: dict[str, Any]) -> Any:
+        """A result from a scene that was loaded: its tiles are made anew."""
+        if self._prepared is None or document.get("registration"):
+            return None
+        return self.logic.restored(stored, self._prepared)
 
     def _isStale(self, document: dict[str, Any]) -> bool:
         """Whether something was changed since; not before the packages are there that can tell."""
@@ -580,26 +598,25 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         }
 
     def _firstOrNone(self) -> int | None:
+        """The first slice that the user chose, as long as the ROI holds it."""
         last = 0 if self._layout is None else len(self._layout.slices) - SLICES_ALONG_EDGE**2
         first = self._parameterNode.firstSlice
         return None if first == CENTRED or first > last else first
 
-    def _first(self, last: int) -> int:
-        chosen = self._firstOrNone()
-        count = SLICES_ALONG_EDGE**2
-        return max(0, (last + count) // 2 - count // 2) if chosen is None else chosen
-
     def _imagesKey(self) -> Any:
-        node = self._parameterNode
-        return self.logic.imagesHash(*self._nodes()), node.bundle
+        return self.logic.imagesHash(*self._nodes()), self._parameterNode.bundle
 
     # preparation, by itself
 
     def _prepare(self, problem: str) -> None:
         """Take the cells of the ROI as it stands, or start making what they need."""
-        self._prepared = None
         if problem or not self._installed:
+            self._prepared = None
             return
+        wanted = (self._imagesKey(), node_to_roi(self._parameterNode.roi).corners_ras().tobytes(), self._preparation())
+        if self._prepared is not None and wanted == self._preparedFor:
+            return
+        self._prepared, self._preparedFor = None, wanted
         try:
             self._prepared = self.logic.prepared(*self._nodes(), **self._with(), pad=self._parameterNode.padSlices)
             failed = self._failed is not None and self._failed[0] == self._imagesKey()
@@ -608,6 +625,9 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         except CadxError as error:
             self._failed = (self._imagesKey(), str(error))
 
+    def _preparation(self) -> tuple[Any, ...]:
+        return self._parameterNode.padSlices, self._parameterNode.device
+
     def _startPreparing(self) -> None:
         key = self._imagesKey()
         job = self.logic.prepareInBackground(*self._nodes(), **self._with(), progress=self._onPreparing)
@@ -615,8 +635,8 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._poller.add(job, self._onPrepared, lambda error: self._onPreparationFailed(key, error))
 
     def _onPreparing(self, stage: str, fraction: float) -> None:
-        self.tiles.clear(_("Preparing the images: {stage}").format(stage=_stageText(stage)))
-        if self._running is not None:
+        self.tiles.clear(_("Preparing the images: {stage}").format(stage=stage_text(stage)))
+        if self.running:
             self._onProgress(stage, fraction)
 
     def _onPrepared(self, answer: Any) -> None:
@@ -628,42 +648,29 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._preparing = None
         if not isinstance(error, CancelledError):
             self._failed = (key, str(error))
-            self._note(str(error))
+            self.log.add(str(error))
         self._updateSoon()
 
     def _loadModel(self) -> None:
         """Ahead of the first Classify, so that it answers at once; names the device too."""
-        node = self._parameterNode
-        wanted = (node.bundle, node.device)
-        if self._loaded == wanted:
-            return
-        self._loaded = wanted
-        self._poller.add(self.logic.describeInBackground(**self._with()), self.device.describe, self._onLoadFailed)
+        wanted = (self._parameterNode.bundle, self._parameterNode.device)
+        if self._loaded != wanted:
+            self._loaded = wanted
+            work = self.logic.describeInBackground(**self._with())
+            self._poller.add(work, self.device.describe, self._onLoadFailed)
 
     def _onLoadFailed(self, error: CadxError) -> None:
         self._loaded = None
         if not isinstance(error, CancelledError):
-            self._note(str(error))
+            self.log.add(str(error))
 
     # grading
 
-    def onClassify(self) -> None:
-        """Start grading; while it runs, cancel it."""
-        if self._running is not None:
-            self._running.cancel()
-            return
-        try:
-            self._install()
-            name = self._parameterNode.caseName.strip() or None
-            pending = self.logic.classifyInBackground(
-                *self._nodes(), **self._asked(), name=name, progress=self._onProgress
-            )
-        except CadxError as error:
-            self._say(str(error), problem=True)
-            return
-        self._running = pending
-        self._setRunning(True)
-        self._poller.add(pending, self._onGraded, self._onFailed)
+    def _startGrading(self) -> None:
+        self._install()
+        name = self._parameterNode.caseName.strip() or None
+        pending = self.logic.classifyInBackground(*self._nodes(), **self._asked(), name=name, progress=self._onProgress)
+        self.run.run(pending, self._onGraded, self._onFailed)
 
     def _install(self) -> None:
         if not self._installed:
@@ -671,89 +678,69 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._installed = True
 
     def _onProgress(self, stage: str, fraction: float) -> None:
-        self._say(_stageText(stage))
-        self.ui.progressBar.setValue(round(1000 * _overall(stage, fraction)))
+        self.run.progress(stage, fraction)
 
     def _onGraded(self, graded: Any) -> None:
-        self._endRun()
         self._graded = graded
-        self._parameterNode.result = graded.nodes.text
-        self._note(graded.reading.result.summary())
-        self._say(_("Done."))
+        self.log.add(f"{graded.nodes.case}\n{graded.reading.result.summary()}")
         self._loadModel()
-        self._showInViews(jump=True)
+        self._viewsAsSaved = False
+        self._showInViews(graded.nodes, stale=False)
+        self._onStrongest()
         self._updateSoon()
 
     def _onFailed(self, error: CadxError) -> None:
-        self._endRun()
         self._loaded = None
-        cancelled = isinstance(error, CancelledError)
-        text = _("Cancelled; the scene is as it was.") if cancelled else str(error)
-        self._say(text, problem=not cancelled)
-        self._note(text)
-        if not cancelled:
+        self.log.add(str(error))
+        if not isinstance(error, CancelledError):
             self.log.add(self.logic.log())
         self._updateSoon()
-
-    def _endRun(self) -> None:
-        self._running = None
-        self._setRunning(False)
-
-    def _setRunning(self, running: bool) -> None:
-        ui = self.ui
-        ui.classifyButton.setText(_("Cancel") if running else _("Classify"))
-        if running:
-            ui.classifyButton.setToolTip(_("End the work; the scene stays as it is."))
-            self._say(_("Starting"))
-        ui.classifyButton.setEnabled(True)
-        ui.progressBar.setValue(0)
-        ui.progressBar.setVisible(running)
-        for widget in (ui.inputsButton, ui.roiButton, ui.modelButton, ui.deviceButton):
-            widget.setEnabled(not running)
 
     # attention in the views
 
     def _onPlaceOfAttention(self, index: int) -> None:
         self._parameterNode.shownOn = ShownOn(index)
 
-    def _viewSettings(self) -> tuple[Any, ...]:
-        node = self._parameterNode
-        return node.shownOn, node.threshold, node.opacity, node.showLegend
+    def _onStrongest(self) -> None:
+        stored = self._storedCase()
+        if stored is not None:
+            display.jump_to(slicer.mrmlScene, display.most_attended_point(stored.attention, stored.roi))
 
-    def _showInViews(self, jump: bool = False) -> None:
-        nodes, node, scene = self._resultNodes(), self._parameterNode, slicer.mrmlScene
-        self._viewed = self._viewSettings()
-        if nodes is None or nodes.t1 is None:
-            return
-        attention = nodes.attention
+    def _showInViews(self, stored: CaseNodes, stale: bool) -> None:
+        node, scene, attention = self._parameterNode, slicer.mrmlScene, stored.attention
+        hidden = stale or node.shownOn == ShownOn.NOTHING
         if attention is not None:
             low, high = display_range(slicer.util.arrayFromVolume(attention))
             display.set_threshold(attention, low + node.threshold * (high - low))
-            display.set_legend_visible(attention, node.showLegend and node.shownOn != ShownOn.NOTHING)
-        overlay = None if node.shownOn == ShownOn.NOTHING else attention
+            display.set_legend_visible(attention, node.showLegend and not hidden)
+        overlay = None if hidden else attention
         self._setLayout(node.shownOn == ShownOn.BOTH)
         if node.shownOn == ShownOn.BOTH:
-            display.show_side_by_side(scene, nodes.t1, nodes.t2, overlay, node.opacity)
+            display.show_side_by_side(scene, stored.t1, stored.t2, overlay, node.opacity)
         else:
-            image = nodes.t2 if node.shownOn == ShownOn.T2 else nodes.t1
+            image = stored.t2 if node.shownOn == ShownOn.T2 else stored.t1
             display.show_in_views(scene, image, overlay, node.opacity)
-        if jump:
-            display.jump_to(scene, display.most_attended_point(attention, nodes.roi))
 
     def _setLayout(self, side_by_side: bool) -> None:
         """The layout for two images, or back to the user's own."""
         scene = slicer.mrmlScene
         if side_by_side and self._layoutBefore is None:
-            self._layoutBefore = display.current_layout(scene)
+            self._layoutBefore = display.current_arrangement(scene)
             display.set_layout(scene, display.side_by_side_layout())
         elif not side_by_side and self._layoutBefore is not None:
-            display.set_layout(scene, self._layoutBefore)
-            display.restore_orientations(scene)
+            display.set_arrangement(scene, self._layoutBefore)
             self._layoutBefore = None
 
-    def _onTile(self, number: int) -> None:
-        if self.tiles.shown is not None:
-            display.jump_to(slicer.mrmlScene, self.tiles.shown.centres_ras[number])
+    def _onTile(self, number: int, channel: int) -> None:
+        """Show the tile's own image at its place."""
+        tiles, node, scene = self.tiles.shown, self._parameterNode, slicer.mrmlScene
+        if tiles is None:
+            return
+        if self._graded is not None and node.shownOn in (ShownOn.T1, ShownOn.T2):
+            node.shownOn = (ShownOn.T1, ShownOn.T2)[channel]
+        elif self._graded is None:
+            display.show_in_views(scene, (node.t1Volume, node.t2Volume)[channel], None, 0.0)
+        display.jump_to(scene, tiles.centres_ras[number])
 
     # inputs and ROI
 
@@ -771,30 +758,56 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             node.t2Volume = guess.t2
         self._guess = guess
 
+    def _nameCase(self) -> None:
+        """A name belongs to its images: other images begin without one."""
+        node, images = self._parameterNode, self._nodes()
+        if self._imagesBefore is not None and images[:2] != self._imagesBefore[:2]:
+            stored = self._storedCase()
+            node.caseName = stored.case if stored is not None else ""
+        self._imagesBefore = images
+        name = next_case_name(CaseNodes(*images)) if images[0] is not None else "case 1"
+        self.ui.caseEdit.setPlaceholderText(_("{name} (no patient name)").format(name=name))
+
     def _onSample(self) -> None:
         self.ui.sampleButton.setEnabled(False)
-        self._say(_("Making a synthetic patient..."))
-        self._poller.add(
-            phantom_in_background(slicer.mrmlScene, self.logic.python), self._onSampleMade, self._onSampleFailed
-        )
+        self.run.say(_("Making a synthetic patient..."))
+        self._sample = phantom_in_background(slicer.mrmlScene, self.logic.python)
+        self._poller.add(self._sample, self._onSampleMade, self._onSampleFailed)
+
+    def _endSample(self) -> None:
+        self._sample = None
+        self.ui.sampleButton.setEnabled(True)
 
     def _onSampleMade(self, nodes: CaseNodes) -> None:
-        self.ui.sampleButton.setEnabled(True)
-        self._say("")
+        self._endSample()
+        self.run.say("")
         node = self._parameterNode
-        node.t1Volume, node.t2Volume, node.roi = _images(nodes)
+        node.t1Volume, node.t2Volume, node.roi = nodes.t1, nodes.t2, nodes.roi
         display.show_in_views(slicer.mrmlScene, nodes.t1, None, 0.0)
-        display.jump_to(slicer.mrmlScene, ipmn.node_to_roi(nodes.roi).center_ras)
+        display.jump_to(slicer.mrmlScene, node_to_roi(nodes.roi).center_ras)
 
     def _onSampleFailed(self, error: CadxError) -> None:
-        self.ui.sampleButton.setEnabled(True)
-        self._say(str(error), problem=True)
+        self._endSample()
+        self.run.say(str(error), problem=True)
 
     def _onPlace(self) -> None:
         if not self.ui.placeButton.checked:
             placing.stop_placing(slicer.mrmlScene)
             return
-        self._parameterNode.roi = placing.start_placing(slicer.mrmlScene, self._parameterNode.roi, _("Pancreas"))
+        roi = self._parameterNode.roi
+        self._roiBefore = node_to_roi(roi) if placing.is_placed(roi) else None
+        self._parameterNode.roi = placing.start_placing(slicer.mrmlScene, roi, _("Pancreas"))
+
+    def _onMouseMode(self, caller: Any, event: Any) -> None:
+        """The user has placed the ROI, or given up: then the earlier box comes back."""
+        if self._parameterNode is None:
+            return
+        roi = self._parameterNode.roi
+        if self._roiBefore is not None and roi is not None and not placing.is_placing(slicer.mrmlScene, roi):
+            if not placing.is_placed(roi):
+                set_roi(roi, self._roiBefore)
+            self._roiBefore = None
+        self._updateSoon()
 
     def _onShowRoi(self) -> None:
         self._parameterNode.roi.SetDisplayVisibility(bool(self.ui.showRoiButton.checked))
@@ -822,16 +835,8 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # export, model, device, batch
 
-    def _onExport(self, folder: Path, formats: list[str]) -> None:
-        try:
-            if str(folder) in ("", "."):
-                raise InputError(_("No folder is chosen; choose one to write to."))
-            files = self.logic.export(self._graded, folder, formats)
-        except CadxError as error:
-            self.export.say(str(error))
-            return
-        names = ", ".join(file.name for file in files)
-        self.export.say(_("Written to {folder}: {names}").format(folder=folder.name, names=names))
+    def _export(self, folder: Path, formats: list[str]) -> list[Path]:
+        return self.logic.export(self._graded, folder, formats)
 
     def _onModelShown(self, collapsed: bool) -> None:
         if not collapsed and self._installed and self._parameterNode is not None:
@@ -839,7 +844,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onModel(self, folder: Path) -> None:
         self._parameterNode.bundle = str(folder)
-        self._note(_("Model: {name}").format(name=folder.name))
+        self.log.add(_("Model: {name}").format(name=folder.name))
 
     def _onDevice(self, device: str) -> None:
         self._parameterNode.device = device
@@ -847,100 +852,19 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._prepared is not None:
             self._loadModel()
 
-    def _onReport(self) -> None:
-        self.device.show_report(_("Making the report..."))
-        self._poller.add(
-            self.logic.reportInBackground(), self.device.show_report, lambda e: self.device.show_report(str(e))
-        )
+    def _repairTorch(self) -> None:
+        self.logic.end()
+        ask_and_repair()
 
-    def _onRepair(self) -> None:
-        try:
-            self.logic.end()
-            ask_and_repair()
-        except CadxError as error:
-            self.device.show_report(str(error))
-            return
-        self._onReport()
-
-    def _onBatch(self, cases: Path, folder: Path, resume: bool) -> None:
-        try:
-            self._install()
-            if not cases.is_file():
-                raise InputError(_("No table of cases is chosen; choose a CSV file."))
-            if str(folder) in ("", "."):
-                raise InputError(_("No folder is chosen; choose one to write to."))
-            self._batch = self.logic.classifyBatchInBackground(
-                cases, folder, **self._with(), resume=resume, progress=self._onBatchCase
-            )
-        except CadxError as error:
-            self.batch.say(str(error))
-            return
-        self._batchDone = 0
-        self.batch.set_running(True)
-        self.batch.say(_("Starting"))
-        self._poller.add(self._batch, self._onBatchDone, self._onBatchFailed)
-
-    def _onBatchCase(self, case: str) -> None:
-        self._batchDone += 1
-        self.batch.say(_("{count} cases done, the last was {case}.").format(count=self._batchDone, case=case))
-
-    def _onBatchDone(self, table: Any) -> None:
-        self._endBatch(
-            _("{count} cases in the table {name}. Research use only, not for clinical decisions.").format(
-                count=table.GetNumberOfRows(), name=table.GetName()
-            )
-        )
-
-    def _onBatchFailed(self, error: CadxError) -> None:
-        cancelled = isinstance(error, CancelledError)
-        self._endBatch(_("Cancelled; what is done stays in the folder.") if cancelled else str(error))
-
-    def _endBatch(self, text: str) -> None:
-        self._batch = None
-        self.batch.set_running(False)
-        self.batch.say(text)
-        self._note(text)
-
-    def _cancelBatch(self) -> None:
-        if self._batch is not None:
-            self._batch.cancel()
-
-    # words
-
-    def _say(self, text: str, problem: bool = False) -> None:
-        """A line below the Classify button."""
-        self.ui.stageLabel.setText(text)
-        self.ui.stageLabel.setStyleSheet("color: #b00020;" if problem else "")
-        self.ui.stageLabel.setVisible(bool(text))
-
-    def _note(self, text: str) -> None:
-        self.log.add(text)
+    def _startBatch(self, cases: Path, folder: Path, resume: bool, progress: Any) -> Any:
+        self._install()
+        return self.logic.classifyBatchInBackground(cases, folder, **self._with(), resume=resume, progress=progress)
 
 
-def _images(nodes: CaseNodes) -> tuple[Any, Any, Any]:
-    return nodes.t1, nodes.t2, nodes.roi
-
-
-def _stageText(stage: str) -> str:
-    """A stage of the work in words."""
-    action, _space, channel = stage.partition(" ")
-    if action == "correct":
-        return _("Correcting {channel} (bias field, noise)").format(channel=channel)
-    return {
-        "register": _("Registering T2 to T1"),
-        "crop": _("Cutting out the ROI"),
-        "load model": _("Loading the model"),
-        "classify": _("Grading"),
-    }.get(stage, stage)
-
-
-def _overall(stage: str, fraction: float) -> float:
-    """How far all of the work is, 0..1."""
-    if stage.startswith("correct"):
-        return 0.6 * fraction
-    if stage == "classify":
-        return 0.85 + 0.15 * fraction
-    return {"register": 0.62, "crop": 0.65, "load model": 0.7}.get(stage, 0.0)
+def _showLine(label: Any, text: str) -> None:
+    """Text that is there only when it says something."""
+    label.setText(text)
+    label.setVisible(bool(text))
 
 
 def _setChecked(button: Any, checked: bool) -> None:
@@ -976,7 +900,7 @@ class IPMNClassifierTest(ScriptedLoadableModuleTest):
         nodes = add_phantom(slicer.mrmlScene)
         logic = IPMNClassifierLogic()
         try:
-            graded = logic.classify(*_images(nodes))
+            graded = logic.classify(nodes.t1, nodes.t2, nodes.roi)
         finally:
             logic.close()
         self.assertIn(graded.label, graded.probabilities)

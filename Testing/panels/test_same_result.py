@@ -13,6 +13,7 @@ import pytest
 
 from cadx.child import package_environment
 from cadx.phantom import write_cohort
+from cadx.slicer import find_cases
 
 ASIDE = ("timings_s", "command", "inputs")
 
@@ -80,10 +81,14 @@ def test_console_and_panel_give_what_the_command_line_gives(ipmn_panel, patient,
     assert "classify" in stages
     parameters = ipmn_panel.logic.getParameterNode()
     parameters.t1Volume, parameters.t2Volume, parameters.roi = nodes
+    Host().until(lambda: not ipmn_panel.updatePending)
+    parameters.caseName = "panel"
     assert Host().until(lambda: ipmn_panel.tiles.shown is not None, 60), ipmn_panel.tiles.status
     ipmn_panel.ui.classifyButton.click()
     assert Host().until(lambda: not ipmn_panel.running, 60)
-    assert compared(parameters.result and json.loads(parameters.result.GetText())) == compared(expected)
+    console, panel = find_cases(nodes[0].GetScene())
+    assert (console.case, panel.case) == ("console", "panel")
+    assert compared(panel.result()) == compared(expected)
 
 
 def test_the_batch_script_and_the_console_s_batch_agree_with_the_command_line(
@@ -106,7 +111,10 @@ def test_the_batch_script_and_the_console_s_batch_agree_with_the_command_line(
     ipmn_panel.batch.button.click()
     assert ipmn_panel.batch.button.text == "Cancel batch"
     assert Host().until(lambda: ipmn_panel.batch.button.text != "Cancel batch", 120)
-    assert "2 cases in the table" in ipmn_panel.batch.text
+    assert (
+        "1 graded, 1 not" in ipmn_panel.batch.text
+        and "two: There is no file or folder absent.nii" in ipmn_panel.batch.text
+    )
     summaries = [(tmp_path / name / "summary.csv").read_text() for name in ("script", "panel")]
     assert summaries[0] == summaries[1]
 

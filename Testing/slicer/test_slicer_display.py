@@ -38,7 +38,8 @@ def test_tiles_are_the_grid_that_is_fed(prepared):
         tiles.pixels[..., 1], np.round(prepared.cells[:, list(window.indices)] * 255).astype(np.uint8)
     )
     assert (np.ptp(tiles.pixels, axis=-1) == 0).all()
-    assert (np.diff(tiles.heights_mm) > 0).all()
+    assert (np.diff(tiles.centres_ras[:, 2]) > 0).all()
+    assert tiles.radiological and not any(tiles.repeated)
 
 
 def test_a_tile_s_centre_is_that_of_its_cell_in_the_patient(prepared):

@@ -132,7 +132,9 @@ def test_batch_records_bad_cases_and_goes_on(table, bundle, tmp_path, capsys):
     assert main(command) == 4
     rows = list(csv.DictReader((out / "summary.csv").open()))
     assert [(r["case"], r["status"]) for r in rows] == [("good", "ok"), ("missing", "failed"), ("flat", "refused")]
-    assert list(rows[0]) == ["case", "status", "label", "p:normal", "p:low risk", "p:high risk", "warnings", "error"]
+    shares = ["p:normal", "p:low risk", "p:high risk"]
+    assert list(rows[0]) == ["case", "status", "label", *shares, "warnings", "error", "bundle", "disclaimer"]
+    assert {row["disclaimer"] for row in rows} == {"Research use only, not for clinical decisions."}
     assert rows[0]["label"] in ("normal", "low risk", "high risk")
     assert "gone.nii.gz" in rows[1]["error"]
     assert "enlarge it by" in rows[2]["error"]

@@ -17,6 +17,8 @@ from cadx.errors import CadxError
 
 MAX_LINE_BYTES = 50_000_000
 END_WITHIN_S = 2.0
+# on Windows a console program started by one with windows would open a console
+NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)
 LOG_CHARACTERS = 20_000
 
 
@@ -52,6 +54,7 @@ class Child:
             stderr=self._log,
             env=package_environment() if environment is None else environment,
             start_new_session=os.name == "posix",
+            creationflags=NO_WINDOW,
         )
         assert self.process.stdout is not None
         os.set_blocking(self.process.stdout.fileno(), False)
@@ -90,7 +93,7 @@ class Child:
             self._pending += chunk
             if len(self._pending) > MAX_LINE_BYTES:
                 self.end()
-                raise ChildError("The worker said more than any answer holds; it was ended, try again.")
+                raise ChildError("The background process said more than any answer holds; it was ended, try again.")
         *lines, self._pending = self._pending.split(b"\n")
         return [line for line in lines if line.strip()]
 
@@ -101,7 +104,8 @@ class Child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         elif self.alive:
-            subprocess.run(["taskkill", "/T", "/F", "/PID", str(self.process.pid)], check=False, capture_output=True)
+            command = ["taskkill", "/T", "/F", "/PID", str(self.process.pid)]
+            subprocess.run(command, check=False, capture_output=True, creationflags=NO_WINDOW)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(END_WITHIN_S)
         for stream in (self.process.stdin, self.process.stdout):
@@ -123,7 +127,7 @@ class Child:
             reason = f"was ended by signal {-code}" + (", perhaps for want of memory" if code == -9 else "")
         else:
             reason = f"ended by itself with code {code}"
-        return f"The worker {reason}; try again, and look at the log if it happens twice."
+        return f"The background process {reason}; try again, and look at the log if it happens twice."
 
 
 def package_environment() -> dict[str, str]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NO_METHOD = "none"
+FAR_MM, FAR_DEGREES = 10.0, 5.0
 Windows = Literal["central", "all"]
 
 
@@ -259,6 +260,7 @@ class Classifier:
             *case.notices(),
             *prepared.notices,
             *_unseen(len(seen), prepared),
+            *_moved_far(prepared.motion),
         ]
         return Result(
             status="ok",
@@ -335,6 +337,16 @@ def _unseen(seen: int, prepared: Prepared) -> list[Notice]:
         return []
     text = f"{missed} of {prepared.slices} slices of the ROI were not seen; move the window or grade all windows."
     return [Notice("slices-not-seen", text)]
+
+
+def _moved_far(motion: RigidMotion | None) -> list[Notice]:
+    if motion is None or (motion.translation_mm <= FAR_MM and motion.rotation_degrees <= FAR_DEGREES):
+        return []
+    text = (
+        f"Registration moved T2 by {motion.translation_mm:.0f} mm and {motion.rotation_degrees:.0f} degrees, which is "
+        "much; check that T1 and T2 lie on each other."
+    )
+    return [Notice("moved-far", text)]
 
 
 def _describe_inputs(case: Case) -> list[dict[str, object]]:

@@ -19,6 +19,7 @@ U = TypeVar("U")
 S = TypeVar("S", covariant=True)
 BY_EXIT_CODE = {e.exit_code: e for e in (InputError, MissingDependencyError, RefusedError, CancelledError)}
 CANCELLED = "Cancelled."
+READY_WITHIN_S = 120.0
 
 
 class Work(Protocol[S]):
@@ -56,6 +57,7 @@ class WorkerProcess:
     ) -> None:
         self.child = Child(["-m", "cadx.worker", *arguments], python, environment)
         self.jobs: list[Job] = []
+        self._silent_since: float | None = time.monotonic()
 
     @property
     def alive(self) -> bool:
@@ -104,11 +106,22 @@ class WorkerProcess:
                 raise ValueError("no event")
         except ValueError as error:
             self.child.end()
-            raise ChildError("The worker said something that is no event; it was ended, try again.") from error
+            raise ChildError(
+                "The background process said something that is no event; it was ended, try again."
+            ) from error
         if gone and not found:
             self.child.end()
             raise ChildError(self.child.obituary())
+        self._require_sign_of_life(bool(found))
         return found
+
+    def _require_sign_of_life(self, said: bool) -> None:
+        """A worker says that it is ready within seconds; one whose start hangs would be waited for without end."""
+        if said:
+            self._silent_since = None
+        if self._silent_since is not None and time.monotonic() - self._silent_since > READY_WITHIN_S:
+            self.child.end()
+            raise ChildError("The background process does not start; try again, and look at the report under Device.")
 
     def end(self) -> None:
         """End it and all its children; nothing of it is left, and its jobs end as cancelled."""

@@ -6,6 +6,8 @@ import csv
 import io
 from collections.abc import Mapping
 
+from cadx import DISCLAIMER
+
 
 def failure_record(case: str, sentence: str) -> dict[str, str]:
     """The row of a case that could not be graded, with the reason."""
@@ -21,6 +23,7 @@ def case_record(case: str, document: Mapping[str, object]) -> dict[str, str]:
         "label": str(document["label"] or ""),
         "warnings": warnings,
         "error": str(document.get("reason", "")),
+        "bundle": f"{document['bundle']['name']} {document['bundle']['version']}",  # type: ignore[index]
     }
     for name, value in document["probabilities"].items():  # type: ignore[attr-defined]
         record[f"p:{name}"] = f"{value:.6f}"
@@ -28,10 +31,11 @@ def case_record(case: str, document: Mapping[str, object]) -> dict[str, str]:
 
 
 def summary_text(records: list[dict[str, str]], classes: tuple[str, ...]) -> str:
-    """All rows as CSV: case, status, label, one column a class, warnings, error."""
+    """All rows as CSV: case, status, label, one column a class, warnings, error, bundle, disclaimer."""
     stream = io.StringIO()
-    names = ["case", "status", "label", *(f"p:{name}" for name in classes), "warnings", "error"]
+    shares = [f"p:{name}" for name in classes]
+    names = ["case", "status", "label", *shares, "warnings", "error", "bundle", "disclaimer"]
     writer = csv.DictWriter(stream, names, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    writer.writerows({**record, "disclaimer": DISCLAIMER} for record in records)
     return stream.getvalue()

@@ -16,6 +16,7 @@ import slicer
 
 from cadx.phantom import make_patient
 from cadx.slicer import add_case, find_cases
+from cadx.slicer.dependencies import plan_installation
 
 ENOUGH_S = 120.0
 POSIX = os.name == "posix"
@@ -53,6 +54,14 @@ def members(group: int) -> list[int]:
 
 class PanelCase(unittest.TestCase):
     """A panel that has just been opened on an empty scene."""
+
+    needs_packages = True
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        missing = plan_installation().missing
+        if cls.needs_packages and missing:
+            raise unittest.SkipTest(f"not installed: {', '.join(one.need.package for one in missing)}")
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear(0)

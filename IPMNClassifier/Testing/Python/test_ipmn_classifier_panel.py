@@ -72,8 +72,8 @@ class RadiologistTest(PanelCase):
         set_roi(roi, phantom().roi)
         self.settle()
         self.assertFalse(self.ui.placeButton.checked)
-        size = " x ".join(f"{edge:.0f}" for edge in phantom().roi.size_mm)
-        self.assertIn(f"{size} mm", self.ui.sizeLabel.text)
+        edges = zip(("R-L", "A-P", "S-I"), phantom().roi.size_mm, strict=True)
+        self.assertIn(" x ".join(f"{name} {edge:.0f}" for name, edge in edges), self.ui.sizeLabel.text)
         self.assertTrue(until(lambda: self.panel.tiles.shown is not None), self.panel.tiles.status)
         self.assertRegex(self.ui.windowLabel.text, r"slices \d+-\d+ of \d+-\d+")
         self.assertTrue(self.ui.classifyButton.enabled)
@@ -90,13 +90,13 @@ class RadiologistTest(PanelCase):
         said = []
         self.ui.classifyButton.click()
         self.assertEqual(self.ui.classifyButton.text, "Cancel")
-        self.assertTrue(self.ui.progressBar.visible)
+        self.assertFalse(self.ui.progressBar.isHidden())
         self.assertTrue(until(lambda: said.append(self.said()) or not self.panel.running))
         self.settle()
         self.assertIn("Grading", said)
         self.assertEqual(self.said(), "Done.")
         self.assertEqual(self.ui.classifyButton.text, "Classify")
-        self.assertFalse(self.ui.progressBar.visible)
+        self.assertTrue(self.ui.progressBar.isHidden())
         (case,) = self.cases()
         document = case.result()
         text = self.panel.resultView.text
@@ -105,6 +105,7 @@ class RadiologistTest(PanelCase):
             self.assertIn(f"{100 * share:.1f} %", text)
         self.assertIn("means nothing on a patient", text)
         self.assertIn("Research use only, not for clinical decisions.", text)
+        self.assertIn(f"case 1: T1, T2, {self.parameters.roi.GetName()}", text)
         self.assertEqual(case.table.GetNumberOfRows(), 1)
         self.assertIs(case.t1, self.nodes.t1)
 
@@ -146,6 +147,8 @@ class RadiologistTest(PanelCase):
         for number in (0, 7):
             self.panel.tiles.click(number, channel=1)
             self.assertAlmostEqual(shown_point(2, "Red"), tiles.centres_ras[number][2], places=3)
+            self.settle()
+            self.assertEqual({one.GetBackgroundVolumeID() for one in layers()}, {self.nodes.t2.GetID()})
         grey = tiles.pixels[0].reshape(9, -1, 3).astype(int)
         self.assertTrue((np.ptp(grey, axis=-1) > 0).any(), "attention is drawn on the tiles")
         self.panel.explanation.on_tiles.setChecked(False)
@@ -202,15 +205,18 @@ class PromisesTest(PanelCase):
         nodes = self.choose_phantom()
         self.classify()
         before = self.panel.tiles.shown.pixels
-        self.assertNotIn("changed since", self.panel.resultView.text)
+        self.assertNotIn("Outdated", self.panel.resultView.text)
         box = node_to_roi(nodes.roi)
         set_roi(nodes.roi, Roi(box.center_ras + [6.0, 0.0, 0.0], box.size_mm, box.axes))
         self.settle()
         self.assertFalse(np.array_equal(self.panel.tiles.shown.pixels, before))
-        self.assertIn("changed since", self.panel.resultView.text)
+        self.assertIn("Outdated", self.panel.resultView.text)
+        self.assertFalse(self.panel.export.button.enabled)
+        self.assertIn("outdated", self.panel.export.text)
+        self.assertEqual({one.GetForegroundVolumeID() for one in layers()}, {None}, "old attention is hidden")
         set_roi(nodes.roi, box)
         self.settle()
-        self.assertNotIn("changed since", self.panel.resultView.text)
+        self.assertNotIn("Outdated", self.panel.resultView.text)
 
     def test_another_window_and_all_windows(self) -> None:
         nodes = self.choose_phantom()
@@ -222,7 +228,7 @@ class PromisesTest(PanelCase):
         self.ui.windowSlider.setValue(0)
         self.settle()
         self.assertEqual(self.parameters.firstSlice, 0)
-        heights = self.panel.tiles.shown.heights_mm
+        heights = self.panel.tiles.shown.centres_ras @ box.axes[:, 2]
         self.classify()
         (case,) = self.cases()
         self.assertEqual(case.result()["slices"]["first"], 0)
@@ -232,7 +238,7 @@ class PromisesTest(PanelCase):
         self.assertGreater(self.ui.windowSlider.value, 0)
         self.ui.allWindowsCheckBox.setChecked(True)
         self.settle()
-        self.assertRegex(self.ui.windowLabel.text, r"all \d+ windows")
+        self.assertRegex(self.ui.windowLabel.text, r"all \d+ sets of nine")
         self.classify()
         (case,) = self.cases()
         self.assertGreater(len(case.result()["windows"]), 1)
@@ -268,6 +274,63 @@ class PromisesTest(PanelCase):
         self.classify()
         self.assertEqual([case.case for case in self.cases()], ["case 1", "case 2"])
         self.assertEqual(self.cases()[0].table.GetNumberOfRows(), 2)
+
+    def test_a_result_belongs_to_its_images(self) -> None:
+        first = self.choose_phantom()
+        self.parameters.caseName = "first"
+        self.classify()
+        attention = self.cases()[0].attention.GetID()
+        second = self.add_phantom()
+        self.choose(second.t1, second.t2, second.roi)
+        self.assertIn("No result for these images", self.panel.resultView.text)
+        self.assertFalse(self.panel.export.button.enabled)
+        self.assertEqual(self.parameters.caseName, "", "a name does not go over to the next patient")
+        for one in layers():
+            self.assertIsNone(one.GetForegroundVolumeID(), "nor does attention")
+            self.assertEqual(one.GetBackgroundVolumeID(), second.t1.GetID())
+        self.parameters.caseName = "first"
+        self.settle()
+        self.ui.classifyButton.click()
+        self.assertIn("belongs to other images", self.said())
+        self.choose(first.t1, first.t2, first.roi)
+        self.assertIn("first: T1", self.panel.resultView.text)
+        self.assertEqual(self.parameters.caseName, "first")
+        self.assertEqual({one.GetForegroundVolumeID() for one in layers()}, {attention})
+
+    def test_registered_tiles_are_those_that_were_graded(self) -> None:
+        self.choose_phantom()
+        before = self.panel.tiles.shown.pixels
+        self.panel.explanation.on_tiles.setChecked(False)
+        self.ui.registerCheckBox.setChecked(True)
+        self.settle()
+        self.assertIn("before registration", self.panel.tiles.status)
+        self.classify()
+        self.assertNotIn("before registration", self.panel.tiles.status)
+        np.testing.assert_array_equal(self.panel.tiles.shown.pixels[0], before[0])
+        self.assertFalse(np.array_equal(self.panel.tiles.shown.pixels[1], before[1]))
+        self.assertIn("T2 was moved by", self.panel.resultView.text)
+
+    def test_a_roi_that_is_not_placed_again_comes_back(self) -> None:
+        nodes = self.choose_phantom()
+        box = node_to_roi(nodes.roi)
+        self.ui.placeButton.click()
+        self.settle()
+        self.assertIn("Click two opposite corners", self.ui.sizeLabel.text)
+        self.ui.placeButton.click()
+        self.settle()
+        np.testing.assert_allclose(node_to_roi(nodes.roi).size_mm, box.size_mm)
+        np.testing.assert_allclose(node_to_roi(nodes.roi).center_ras, box.center_ras)
+
+    def test_oddities_are_said_before_grading(self) -> None:
+        nodes = self.choose_phantom()
+        self.choose(nodes.t2, nodes.t1, nodes.roi)
+        self.assertIn("T2 is chosen as T1 and looks like T2", self.ui.warningsLabel.text)
+        self.choose(nodes.t1, nodes.t2, nodes.roi)
+        self.assertEqual(self.ui.warningsLabel.text, "")
+        box = node_to_roi(nodes.roi)
+        set_roi(nodes.roi, Roi(box.center_ras, box.size_mm * [0.05, 0.05, 1], box.axes))
+        self.settle()
+        self.assertIn("check that it fits the organ", self.ui.warningsLabel.text)
 
     def test_attention_is_filed_beside_its_image(self) -> None:
         nodes = self.add_phantom()

@@ -57,7 +57,7 @@ class MissingInputTest(PanelCase):
             set_roi(nodes.roi, changed)
             self.assertIn(complaint, self.reason())
             self.assertIn(complaint, self.ui.roiProblemLabel.text)
-            self.assertTrue(self.ui.roiProblemLabel.visible)
+            self.assertFalse(self.ui.roiProblemLabel.isHidden())
             self.assertIsNone(self.panel.tiles.shown)
         self.ui.padCheckBox.setChecked(True)
         self.settle()
@@ -74,10 +74,12 @@ class MissingInputTest(PanelCase):
         nodes = self.choose_phantom()
         self.choose(nodes.t1, nodes.t1, nodes.roi)
         self.assertIn("same volume", self.reason())
-        copy = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, nodes.t1, "copy")
+        copy = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, nodes.t1, "T1 copy")
         self.choose(nodes.t1, copy, nodes.roi)
         self.assertTrue(until(lambda: self.panel.tiles.shown is not None))
         self.classify()
+        self.assertIn("same image", self.ui.warningsLabel.text)
+        self.assertIn("looks like T1", self.ui.warningsLabel.text)
         self.assertIn("same image", self.panel.resultView.text)
 
 
@@ -184,6 +186,8 @@ class TroubleTest(PanelCase):
 
 class DependencyTest(PanelCase):
     """A package that is not there: the module opens, asks, and says what is missing."""
+
+    needs_packages = False
 
     def setUp(self) -> None:
         absent = Need("no_such_package_at_all", "pydantic", "checking settings", 3)

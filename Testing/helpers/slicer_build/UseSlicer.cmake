@@ -9,7 +9,7 @@ macro(slicerMacroBuildScriptedModule)
       "${CMAKE_BINARY_DIR}/${Slicer_QTSCRIPTEDMODULES_LIB_DIR}/${file}" COPYONLY)
     get_filename_component(folder "${file}" DIRECTORY)
     install(FILES "${file}"
-      DESTINATION "${Slicer_INSTALL_QTSCRIPTEDMODULE_LIB_DIR}/${folder}" COMPONENT RuntimeLibraries)
+      DESTINATION "${Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR}/${folder}" COMPONENT RuntimeLibraries)
   endforeach()
 endmacro()
 

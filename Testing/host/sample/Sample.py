@@ -36,7 +36,7 @@ def registerSampleData():
     import SampleData
 
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
-        category="Sample", sampleName="Cube", customDownloader=loadCube
+        category="Sample", sampleName="Cube", uris="made:cube", customDownloader=loadCube
     )
 
 
@@ -136,7 +136,11 @@ class SampleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
         self._parameterNode = inputParameterNode
         if self._parameterNode:
-            self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
+            # connectGui itself gives no tag to disconnect by
+            named = {widget.property("SlicerParameterName"): widget for widget in vars(self.ui).values()}
+            self._parameterNodeGuiTag = self._parameterNode.connectParametersToGui(
+                {k: w for k, w in named.items() if k}
+            )
             self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
             self._checkCanApply()
 

@@ -24,6 +24,8 @@ class SampleDataSource:
         loadFileType: Any = None,
         loadFileProperties: dict[str, Any] | None = None,
     ) -> None:
+        if uris is None:
+            raise TypeError("upstream counts the uris, which may not be None")
         self.sampleName = sampleName
         self.sampleDescription = sampleDescription if sampleDescription is not None else sampleName
         lists = [value if isinstance(value, list | tuple) else [value] for value in (uris, fileNames, nodeNames)]
@@ -52,11 +54,9 @@ class SampleDataLogic:
         loadFiles: Any = None,
         loadFileProperties: dict[str, Any] | None = None,
         checksums: Any = None,
-        sampleDescription: str | None = None,
     ) -> None:
         source = SampleDataSource(
             sampleName=sampleName,
-            sampleDescription=sampleDescription,
             uris=uris,
             fileNames=fileNames,
             nodeNames=nodeNames,

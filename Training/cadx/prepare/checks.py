@@ -17,6 +17,7 @@ from cadx.roi import Roi
 from cadx.volume import Volume
 
 MIN_COVERAGE = 0.5
+SMALLEST_PLAUSIBLE_MM, LARGEST_PLAUSIBLE_MM = 20.0, 300.0
 MIN_SLICE_COVERAGE = 0.9
 MAX_SILENT_GROWTH = 1.25
 MAX_MAGNITUDE = 1e9
@@ -52,6 +53,16 @@ def on_frame(roi: Roi, frame: SliceFrame) -> tuple[Roi, list[Notice]]:
         f"along T1's axes, {size} mm, was used."
     )
     return box, [Notice("roi-bounding-box", text)]
+
+
+def check_size(box: Roi) -> list[Notice]:
+    """Warn of a box that no organ fits into, or that holds half a body."""
+    width, height = (float(edge) for edge in box.size_mm[:2])
+    if min(width, height) >= SMALLEST_PLAUSIBLE_MM and max(width, height) <= LARGEST_PLAUSIBLE_MM:
+        return []
+    return [
+        Notice("roi-size", f"The ROI is {width:.0f} x {height:.0f} mm in the slices; check that it fits the organ.")
+    ]
 
 
 def check_coverage(box: Roi, geometries: Mapping[str, Geometry]) -> list[Notice]:

@@ -255,6 +255,7 @@ class Preparation:
         """
         frame = SliceFrame.of(reference)
         box, notices = checks.on_frame(roi, frame)
+        notices += checks.check_size(box)
         notices += checks.check_coverage(box, {name: reference})
         slices = frame.slices_in(box)
         notices += frame.notices("T1") + checks.require_slices(slices, frame, self.spec.grid.slices, pad, name)

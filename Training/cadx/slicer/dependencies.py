@@ -139,7 +139,8 @@ def repair_torch() -> None:
     """
     extension = _torch_extension()
     if extension is not None:
-        extension.uninstallTorch()
+        with _failure_as_sentence():
+            extension.uninstallTorch()
         _install_torch()
         importlib.invalidate_caches()
         return
@@ -208,7 +209,7 @@ def _pip_plain(arguments: list[str]) -> None:
 def _failure_as_sentence() -> Iterator[None]:
     try:
         yield
-    except (subprocess.CalledProcessError, RuntimeError) as error:
+    except (subprocess.CalledProcessError, RuntimeError, ImportError, OSError) as error:
         raise MissingDependencyError(
             "pip could not install what is missing (no network, or no room?); see the log, or install from files as "
             "the tutorial describes."
@@ -232,11 +233,12 @@ def _torch_extension() -> Any:
 
 def _install_torch() -> None:
     wanted = requirements()
-    done = _torch_extension().installTorch(
-        askConfirmation=False,
-        torchVersionRequirement=str(wanted["torch"].specifier),
-        torchvisionVersionRequirement=str(wanted["torchvision"].specifier),
-    )
+    with _failure_as_sentence():
+        done = _torch_extension().installTorch(
+            askConfirmation=False,
+            torchVersionRequirement=str(wanted["torch"].specifier),
+            torchvisionVersionRequirement=str(wanted["torchvision"].specifier),
+        )
     if done is None:
         raise CancelledError("torch was not installed.")
 

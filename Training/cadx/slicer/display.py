@@ -50,10 +50,24 @@ def side_by_side_layout() -> int:
     return int(slicer_module().vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
 
 
-def current_layout(scene: Any) -> int | None:
-    """Number of the layout that is shown; None where there is none."""
+def current_arrangement(scene: Any) -> tuple[int, dict[str, str]] | None:
+    """The layout's number and each slice view's orientation; None where there is no layout."""
     layout = scene.GetSingletonNode("vtkMRMLLayoutNode", "vtkMRMLLayoutNode")
-    return int(layout.GetViewArrangement()) if layout is not None else None
+    if layout is None:
+        return None
+    views = nodes_of_class(scene, "vtkMRMLSliceNode")
+    return int(layout.GetViewArrangement()), {view.GetID(): view.GetOrientation() for view in views}
+
+
+def set_arrangement(scene: Any, before: tuple[int, dict[str, str]]) -> None:
+    """Back to a layout and its views' orientations."""
+    number, orientations = before
+    set_layout(scene, number)
+    for view in nodes_of_class(scene, "vtkMRMLSliceNode"):
+        orientation = orientations.get(view.GetID())
+        # a view that was turned freely has no orientation by name to go back to
+        if orientation is not None and view.HasSliceOrientationPreset(orientation):
+            view.SetOrientation(orientation)
 
 
 def set_layout(scene: Any, number: int) -> None:
@@ -61,14 +75,6 @@ def set_layout(scene: Any, number: int) -> None:
     layout = scene.GetSingletonNode("vtkMRMLLayoutNode", "vtkMRMLLayoutNode")
     if layout is not None:
         layout.SetViewArrangement(number)
-
-
-def restore_orientations(scene: Any) -> None:
-    """Slicer's own: red axial, green coronal, yellow sagittal."""
-    for name, orientation in (("Red", "Axial"), ("Green", "Coronal"), ("Yellow", "Sagittal")):
-        view = scene.GetSingletonNode(name, "vtkMRMLSliceNode")
-        if view is not None:
-            view.SetOrientation(orientation)
 
 
 def jump_to(scene: Any, point_ras: ArrayLike) -> None:

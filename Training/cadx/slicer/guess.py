@@ -71,6 +71,16 @@ def guess_images(scene: Any) -> Guess:
     return _guess([max(found, key=lambda c: (c.quality > 0, c.order))] if found else [])
 
 
+def odd_choices(t1: Any, t2: Any) -> list[str]:
+    """What speaks against two chosen volume nodes (or None) as T1 and T2: a sentence for each that looks otherwise."""
+    lines = []
+    for role, node in (("T1", t1), ("T2", t2)):
+        seen = _candidate(node, 0) if node is not None and _is_image(node) else None
+        if seen is not None and seen.role != role:
+            lines.append(f"{node.GetName()} is chosen as {role} and looks like {seen.role} by {seen.reason}; check it.")
+    return lines
+
+
 def _guess(chosen: Sequence[_Candidate]) -> Guess:
     nodes = {c.role: c.node for c in chosen}
     return Guess(nodes.get("T1"), nodes.get("T2"), {c.role: c.reason for c in chosen})

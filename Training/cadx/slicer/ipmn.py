@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from cadx.case import Case
 from cadx.errors import InputError
 from cadx.job import Job, Pending
+from cadx.notices import Notice
 from cadx.slicer.classify import store_reading
 from cadx.slicer.logic import GradedCase, GradingLogic, ProgressCall
-from cadx.slicer.results import CaseNodes, next_case_name, stored_map
+from cadx.slicer.results import CaseNodes, is_taken, next_case_name, stored_map
 from cadx.slicer.rois import node_to_roi
 from cadx.slicer.volumes import VolumeReader
 
@@ -115,7 +116,10 @@ class IPMNClassifierLogic(GradingLogic):
             raise InputError("firstSlice chooses one window and allWindows takes every one; give one of the two.")
         case = self._case(t1, t2, roi)
         nodes = CaseNodes(t1, t2, roi)
-        case = Case(case.images, case.roi, name or next_case_name(nodes))
+        name = name or next_case_name(nodes)
+        if is_taken(nodes, name):
+            raise InputError(f"The case name {name} belongs to other images in this scene; give another name.")
+        case = Case(case.images, case.roi, name)
         chosen = Options(firstSlice, "all" if allWindows else "central", explain, register, pad)
         pending = self.background(bundle, device).classify(case, chosen, progress=progress)
         scene = t1.GetScene()
@@ -132,6 +136,10 @@ class IPMNClassifierLogic(GradingLogic):
             What stands against grading these nodes.
         """
         return self.background(bundle, device).check(self._case(t1, t2, roi), pad=pad)
+
+    def noticesAhead(self, t1: Any, t2: Any, roi: Any, layout: CellLayout) -> list[Notice]:
+        """What is noteworthy before anything is computed; a result of these nodes will say so too."""
+        return [*self._case(t1, t2, roi).notices(), *layout.notices]
 
     def prepareInBackground(
         self,

@@ -110,9 +110,7 @@ class GradingLogic:
         arguments = ["-m", "cadx", "batch", f"--cases={cases}", f"--out={outputFolder}"]
         arguments += [f"--bundle={bundle or shipped_bundle()}", f"--device={device}", "--json"]
         arguments += ["--resume"] if resume else []
-        job = CommandJob(
-            arguments, self.python, (0, BATCH_FAILURES), lambda line: report(str(json.loads(line)["case"]))
-        )
+        job = CommandJob(arguments, self.python, (0, BATCH_FAILURES), lambda line: _report_case(line, report))
         return Pending(job, lambda lines: _table(receiver, Path(outputFolder) / "summary.csv"))
 
     def export(self, result: GradedCase, folder: str | Path, formats: Sequence[str] = FORMATS) -> list[Path]:
@@ -173,6 +171,16 @@ class GradingLogic:
         if self._used is not None:
             self._used.close()
             self._used = None
+
+
+def _report_case(line: str, report: Callable[[str], None]) -> None:
+    """Libraries print lines of their own; only those of the batch name a case."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return
+    if isinstance(record, dict) and "case" in record:
+        report(str(record["case"]))
 
 
 def _table(scene: Any, summary: Path) -> Any:

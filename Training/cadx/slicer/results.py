@@ -108,6 +108,12 @@ def find_stored(nodes: CaseNodes, case: str) -> CaseNodes | None:
     return None
 
 
+def is_taken(nodes: CaseNodes, case: str) -> bool:
+    """Whether other T1 or T2 nodes are stored under this name."""
+    stored = [one for one in find_cases(nodes.t1.GetScene()) if one.case == case]
+    return any(one.t1 is not nodes.t1 or one.t2 is not nodes.t2 for one in stored)
+
+
 def next_case_name(nodes: CaseNodes) -> str:
     """The name under which these nodes are stored, or else "case N" with the next number that is free."""
     stored = find_cases(nodes.t1.GetScene())
@@ -159,6 +165,16 @@ def create_table(scene: Any, name: str = "Results") -> Any:
     table.SetAttribute(TABLE_ATTRIBUTE, "cadx.result/1")
     table.SetLocked(True)
     return table
+
+
+def batch_rows(table: Any) -> list[tuple[str, str, str]]:
+    """Case, status and warnings of each row of a table of results."""
+    names = [table.GetColumnName(i) for i in range(table.GetNumberOfColumns())]
+    columns = [names.index(name) for name in ("case", "status", "warnings")] if names else []
+    return [
+        (table.GetCellText(row, columns[0]), table.GetCellText(row, columns[1]), table.GetCellText(row, columns[2]))
+        for row in range(table.GetNumberOfRows() if names else 0)
+    ]
 
 
 def append_row(table: Any, result: dict[str, Any], case: str) -> int:

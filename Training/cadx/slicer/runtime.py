@@ -14,6 +14,8 @@ from typing import Any
 
 from cadx.errors import InputError, MissingDependencyError
 
+# PythonSlicer knows the scene's classes and not those of the application's modules
+_NEEDED = ("vtkSlicerApplicationLogic", "vtkSlicerMarkupsLogic", "vtkMRMLMarkupsROINode")
 EGL_DRIVERS = ("/usr/share/glvnd/egl_vendor.d", "/etc/glvnd/egl_vendor.d", "/usr/local/share/glvnd/egl_vendor.d")
 
 
@@ -37,6 +39,8 @@ def slicer_module() -> Any:
         raise MissingDependencyError(
             "The installed 'slicer' package is not 3D Slicer's; install the right one: pip install slicer-core"
         )
+    if not all(hasattr(slicer, name) for name in _NEEDED):
+        raise MissingDependencyError("PythonSlicer has no scene outside the application; run this inside 3D Slicer.")
     return slicer
 
 
@@ -101,9 +105,11 @@ def python_program() -> str:
     app = getattr(slicer_module(), "app", None)
     if app is None:
         return sys.executable
-    # the application's own is a program with a window, not an interpreter
-    where = os.pathsep.join((str(Path(app.slicerHome) / "bin"), os.environ.get("PATH", "")))
-    return shutil.which("PythonSlicer", path=where) or sys.executable
+    programs = Path(app.slicerHome) / "bin"
+    where = os.pathsep.join((str(programs), os.environ.get("PATH", "")))
+    # on Windows a launcher does not hand on its input; the application's environment is the interpreter's too
+    names = ("python-real", "PythonSlicer") if sys.platform == "win32" else ("PythonSlicer",)
+    return next((found for name in names if (found := shutil.which(name, path=where))), sys.executable)
 
 
 def nodes_of_class(scene: Any, class_name: str) -> list[Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 
 from cadx.errors import CadxError
 from cadx.slicer.dependencies import install, plan_installation, require_installed
 
 INSTALL = "--install"
+UNEXPECTED = 1
 
 
 def run(command: str, arguments: Sequence[str]) -> int:
@@ -31,6 +33,11 @@ def run(command: str, arguments: Sequence[str]) -> int:
     except CadxError as error:
         print(f"cadx: {error}", file=sys.stderr)
         return error.exit_code
+    except Exception as error:
+        # what a script raises does not end the application: it would wait without a window
+        traceback.print_exc()
+        print(f"cadx: An unexpected {type(error).__name__} stopped the script; see above.", file=sys.stderr)
+        return UNEXPECTED
     from cadx.cli import main
 
     return main([command, *given])

@@ -24,15 +24,18 @@ class Tiles:
     ----------
     pixels
         (channels, tiles, rows, columns, 3) uint8.
-    heights_mm
-        (tiles,) along the stack's superior direction.
     centres_ras
         (tiles, 3) where each cell's middle lies, RAS mm.
+    repeated
+        (tiles,) whether a slice was shown before, where the ROI holds too few.
+    radiological
+        Whether the patient's right is on the left and anterior up.
     """
 
     pixels: NDArray[np.uint8]
-    heights_mm: Array
     centres_ras: Array
+    repeated: tuple[bool, ...]
+    radiological: bool
 
 
 def window_tiles(
@@ -55,7 +58,12 @@ def window_tiles(
         colours = _blended(colours, grid_map, prepared, threshold, opacity)
     columns, rows, _ = prepared.geometry.size_ijk
     middles = np.array([[(columns - 1) / 2, (rows - 1) / 2, index] for index in indices])
-    return Tiles(colours.astype(np.uint8), prepared.positions_mm[indices], prepared.geometry.to_ras(middles))
+    return Tiles(
+        colours.astype(np.uint8),
+        prepared.geometry.to_ras(middles),
+        tuple(index in indices[:place] for place, index in enumerate(indices)),
+        prepared.spec.orientation == "radiological",
+    )
 
 
 def legend_pixels(width: int = 200, height: int = 12) -> NDArray[np.uint8]:

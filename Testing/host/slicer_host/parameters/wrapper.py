@@ -119,15 +119,15 @@ class _Wrapper:
 
     # --- widgets
 
-    def connectGui(self, gui: Any) -> int:
-        """Bind every widget that names a parameter in its ``SlicerParameterName``; gives the tag to end it by."""
+    def connectGui(self, gui: Any) -> None:
+        """Bind every widget that names a parameter in its ``SlicerParameterName``; upstream's returns no tag."""
         widgets = find_children(gui) if getattr(gui, "isWidgetType", bool)() else list(vars(gui).values())
         named = {}
         for widget in widgets:
             name = widget.property(SlicerParameterNamePropertyName) if hasattr(widget, "property") else None
             if name:
                 named[name] = widget
-        return self.connectParametersToGui(named)
+        self.connectParametersToGui(named)
 
     def connectParametersToGui(self, mapping: dict[str, Any]) -> int:
         for name in mapping:

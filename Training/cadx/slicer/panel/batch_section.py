@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import csv
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,12 @@ import ctk
 import qt
 from slicer.i18n import tr as _
 
+from cadx.errors import CadxError, CancelledError, InputError
 from cadx.slicer.panel.forms import form_with_room_below
+from cadx.slicer.panel.poller import Poller
+from cadx.slicer.results import batch_rows
+
+_SHOWN_FAILURES = 5
 
 
 class BatchSection:
@@ -21,27 +27,25 @@ class BatchSection:
     parent
         Widget to be put into; gets a layout.
     columns
-        What the table must hold, for the tooltip.
+        What the table must hold.
+    poller
+        Listens to the batch.
     start
-        Called with table, folder and whether to keep what is done.
-    cancel
-        Called when the user cancels.
+        Called with table, folder, whether to keep what is done, and what is to be called with each case's name; returns
+        work whose result is a table node (:func:`cadx.slicer.results.create_table`), or raises a CadxError.
     """
 
     def __init__(
-        self,
-        parent: Any,
-        columns: str,
-        start: Callable[[Path, Path, bool], None],
-        cancel: Callable[[], None],
+        self, parent: Any, columns: Sequence[str], poller: Poller, start: Callable[[Path, Path, bool, Any], Any]
     ) -> None:
-        self._start, self._cancel = start, cancel
-        self._running = False
+        self._poller, self._start = poller, start
+        self._work: Any = None
+        self._done = self._total = 0
         form, below = form_with_room_below(parent)
         self.cases = ctk.ctkPathLineEdit()
         self.cases.filters = ctk.ctkPathLineEdit.Files
         self.cases.nameFilters = ["*.csv"]
-        self.cases.setToolTip(_("CSV file with the columns {columns}; paths count from it.").format(columns=columns))
+        self.cases.setToolTip(_("CSV file; its paths count from where it lies."))
         self.folder = ctk.ctkPathLineEdit()
         self.folder.filters = ctk.ctkPathLineEdit.Dirs
         self.folder.setToolTip(_("Gets a folder a case, and summary.csv."))
@@ -52,35 +56,86 @@ class BatchSection:
         self._status = qt.QLabel()
         self._status.setWordWrap(True)
         form.addRow(_("Cases:"), self.cases)
-        form.addRow(_("Folder:"), self.folder)
-        for widget in (self.resume, self.button, self._status):
+        form.addRow(_("Results to:"), self.folder)
+        for widget in (qt.QLabel(_("Columns: {names}").format(names=", ".join(columns))), self.resume, self.button):
             below.addWidget(widget)
+        below.addWidget(self._status)
         self.button.connect("clicked()", self._press)
-        self.set_running(False)
+        self._show()
 
-    def set_running(self, running: bool) -> None:
+    @property
+    def running(self) -> bool:
         """Whether a batch runs."""
-        self._running = running
-        self.button.setText(_("Cancel batch") if running else _("Grade all cases"))
-        self.button.setToolTip(
-            _("End the batch; what is done stays.")
-            if running
-            else _("Grade every case of the table; Slicer stays free.")
-        )
-        for widget in (self.cases, self.folder, self.resume):
-            widget.setEnabled(not running)
-
-    def say(self, text: str) -> None:
-        """A line below the button."""
-        self._status.setText(text)
+        return self._work is not None
 
     @property
     def text(self) -> str:
         """The line below the button."""
         return str(self._status.text)
 
+    def drop(self) -> None:
+        """End a batch without a word: its scene is gone."""
+        if self._work is not None:
+            self._work.cancel()
+            self._finish("")
+
     def _press(self) -> None:
-        if self._running:
-            self._cancel()
-        else:
-            self._start(Path(self.cases.currentPath), Path(self.folder.currentPath), bool(self.resume.checked))
+        if self._work is not None:
+            self._work.cancel()
+            return
+        cases, folder = str(self.cases.currentPath), str(self.folder.currentPath)
+        try:
+            if not Path(cases).is_file():
+                raise InputError(_("No table of cases is chosen; choose a CSV file."))
+            if not folder:
+                raise InputError(_("No folder is chosen; choose one to write to."))
+            self._done, self._total = 0, _rows(Path(cases))
+            self._work = self._start(Path(cases), Path(folder), bool(self.resume.checked), self._next)
+        except CadxError as error:
+            self._status.setText(str(error))
+            return
+        self._show()
+        self._status.setText(_("Starting"))
+        self._poller.add(self._work, lambda table: self._finish(batch_text(table)), self._fail)
+
+    def _next(self, case: str) -> None:
+        self._done += 1
+        self._status.setText(
+            _("{done} of {total} done, the last was {case}.").format(done=self._done, total=self._total, case=case)
+        )
+
+    def _fail(self, error: CadxError) -> None:
+        cancelled = isinstance(error, CancelledError)
+        self._finish(_("Cancelled; what is done stays in the folder.") if cancelled else str(error))
+
+    def _finish(self, text: str) -> None:
+        self._work = None
+        self._show()
+        self._status.setText(text)
+
+    def _show(self) -> None:
+        start, stop = _("Grade every case of the table; Slicer stays free."), _("End the batch; what is done stays.")
+        self.button.setText(_("Cancel batch") if self.running else _("Grade all cases"))
+        self.button.setToolTip(stop if self.running else start)
+        for widget in (self.cases, self.folder, self.resume):
+            widget.setEnabled(not self.running)
+
+
+def batch_text(table: Any) -> str:
+    """How a batch ended, with the first cases that were not graded."""
+    rows = batch_rows(table)
+    others = [(case, text) for case, status, text in rows if status != "ok"]
+    lines = [
+        _("{graded} graded, {others} not; all are in the table {name}.").format(
+            graded=len(rows) - len(others), others=len(others), name=table.GetName()
+        )
+    ]
+    lines += [f"{case}: {text}" for case, text in others[:_SHOWN_FAILURES]]
+    if len(others) > _SHOWN_FAILURES:
+        lines.append(_("and {count} more").format(count=len(others) - _SHOWN_FAILURES))
+    return "\n".join([*lines, _("Research use only, not for clinical decisions.")])
+
+
+def _rows(cases: Path) -> int:
+    with cases.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+        return max(0, sum(1 for row in csv.reader(stream) if row) - 1)

@@ -8,7 +8,9 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from cadx.errors import CadxError
 from cadx.slicer.panel.forms import button, form_with_room_below
+from cadx.slicer.panel.poller import Poller
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -20,15 +22,25 @@ class DeviceSection:
     ----------
     parent
         Widget to be put into; gets a layout.
+    poller
+        Listens to the report being made.
     changed
         Called with the name of the device when the user chooses another.
-    report, repair
-        Called when the user asks for the report, or for repairing torch.
+    report
+        Starts making the report: returns work whose result is its text.
+    repair
+        Asks and repairs torch, or raises a CadxError.
     """
 
     def __init__(
-        self, parent: Any, changed: Callable[[str], None], report: Callable[[], None], repair: Callable[[], None]
+        self,
+        parent: Any,
+        poller: Poller,
+        changed: Callable[[str], None],
+        report: Callable[[], Any],
+        repair: Callable[[], None],
     ) -> None:
+        self._poller, self._make_report, self._repair = poller, report, repair
         form, below = form_with_room_below(parent)
         self.list = qt.QComboBox()
         self.list.addItems([_("automatic"), "CPU", "CUDA (NVIDIA)", "MPS (Apple)"])
@@ -53,8 +65,8 @@ class DeviceSection:
         below.addLayout(row)
         below.addWidget(self.report)
         self.list.connect("activated(int)", lambda index: changed(DEVICES[index]))
-        self.report_button.connect("clicked()", report)
-        self.repair_button.connect("clicked()", repair)
+        self.report_button.connect("clicked()", self._ask_report)
+        self.repair_button.connect("clicked()", self._ask_repair)
         self.copy_button.connect("clicked()", lambda: qt.QApplication.clipboard().setText(self.report.plainText))
 
     def choose(self, device: str) -> None:
@@ -77,8 +89,19 @@ class DeviceSection:
         """The line about the device."""
         return str(self._line.text)
 
-    def show_report(self, text: str) -> None:
-        """Show the report, or that it is being made."""
+    def _ask_report(self) -> None:
+        self._show(_("Making the report..."))
+        self._poller.add(self._make_report(), self._show, lambda error: self._show(str(error)))
+
+    def _ask_repair(self) -> None:
+        try:
+            self._repair()
+        except CadxError as error:
+            self._show(str(error))
+            return
+        self._ask_report()
+
+    def _show(self, text: str) -> None:
         self.report.setPlainText(text)
         self.report.setVisible(True)
         self.copy_button.setEnabled(True)

@@ -9,7 +9,7 @@ import ctk
 import qt
 from slicer.i18n import tr as _
 
-from cadx.slicer.panel.forms import form_with_room_below
+from cadx.slicer.panel.forms import button, form_with_room_below
 from cadx.slicer.panel.pixels import to_pixmap
 from cadx.slicer.tiles import legend_pixels
 
@@ -25,9 +25,13 @@ class ExplanationSection:
         What attention can be shown on, in the order of the list.
     placed
         Called with the index of the place that a user chooses. The other controls are bound to parameters.
+    strongest
+        Called when the user wants to see where attention is strongest.
     """
 
-    def __init__(self, parent: Any, places: list[str], placed: Callable[[int], None]) -> None:
+    def __init__(
+        self, parent: Any, places: list[str], placed: Callable[[int], None], strongest: Callable[[], None]
+    ) -> None:
         form, below = form_with_room_below(parent)
         self.place = qt.QComboBox()
         self.place.addItems(places)
@@ -45,7 +49,11 @@ class ExplanationSection:
         form.addRow(_("Show on:"), self.place)
         form.addRow(_("Threshold:"), self.threshold)
         form.addRow(_("Opacity:"), self.opacity)
-        for widget in (self.legend, self.on_tiles, self._bar, self._scale, _sentence()):
+        self.strongest = button(
+            _("Go to strongest attention"), _("Bring the slice views to the point with the highest attention.")
+        )
+        self.strongest.connect("clicked()", strongest)
+        for widget in (self.legend, self.on_tiles, self.strongest, self._bar, self._scale, _sentence()):
             below.addWidget(widget)
         self._placed = placed
         self.place.connect("activated(int)", placed)
@@ -58,25 +66,26 @@ class ExplanationSection:
 
     def set_enabled(self, enabled: bool, reason: str = "") -> None:
         """Whether there is attention to show; ``reason`` where not."""
-        for widget in (self.place, self.threshold, self.opacity, self.legend, self.on_tiles):
+        for widget in (self.place, self.threshold, self.opacity, self.legend, self.on_tiles, self.strongest):
             widget.setEnabled(enabled)
         if not enabled:
-            self.show_scale(None, reason)
+            self.show_scale(None, reason=reason)
 
-    def show_scale(self, scale: tuple[float, float] | None, text: str = "", drawn_from: float = 0.0) -> None:
+    def show_scale(self, scale: tuple[float, float] | None, drawn_from: float = 0.0, *, reason: str = "") -> None:
         """The colours' legend: ``scale`` in multiples of the average patch; ``drawn_from`` a part of it, 0..1."""
         self._bar.setVisible(scale is not None)
-        self._scale.setText(text)
-        self._scale.setVisible(bool(text) or scale is not None)
+        self._scale.setText(reason)
+        self._scale.setVisible(bool(reason) or scale is not None)
         self._scale.setWordWrap(True)
         if scale is None:
             return
         low, high = scale
         self._bar.setPixmap(to_pixmap(legend_pixels()))
         self._scale.setText(
-            _("{low:.1f} to {high:.1f} times the average patch; drawn from {lowest:.1f}").format(
-                low=low, high=high, lowest=low + drawn_from * (high - low)
-            )
+            _(
+                "Left {low:.1f}, right {high:.1f} times the average attention; drawn from {lowest:.1f} times on. "
+                "Colours are scaled anew for each case."
+            ).format(low=low, high=high, lowest=low + drawn_from * (high - low))
         )
 
 
@@ -91,7 +100,7 @@ def _sentence() -> Any:
     label = qt.QLabel(
         _(
             "Attention rollout shows where information could flow from into the decision; it does not show that a "
-            "region caused the grade, and it is no outline of a lesion."
+            "region caused the grade, and it is no outline of a lesion. One map belongs to both images."
         )
     )
     label.setWordWrap(True)

@@ -10,6 +10,7 @@ import ctk
 import qt
 from slicer.i18n import tr as _
 
+from cadx.errors import CadxError, InputError
 from cadx.slicer.panel.forms import form_with_room_below
 
 
@@ -21,10 +22,11 @@ class ExportSection:
     parent
         Widget to be put into; gets a layout.
     export
-        Called with the folder and the formats ("json", "csv", "png").
+        Called with the folder and the formats ("json", "csv", "png"); returns the files, or raises a CadxError.
     """
 
-    def __init__(self, parent: Any, export: Callable[[Path, list[str]], None]) -> None:
+    def __init__(self, parent: Any, export: Callable[[Path, list[str]], list[Path]]) -> None:
+        self._export = export
         form, below = form_with_room_below(parent)
         self.folder = ctk.ctkPathLineEdit()
         self.folder.filters = ctk.ctkPathLineEdit.Dirs
@@ -38,24 +40,42 @@ class ExportSection:
         self._status = qt.QLabel()
         self._status.setWordWrap(True)
         self._status.setVisible(False)
-        form.addRow(_("Folder:"), self.folder)
+        form.addRow(_("Write to:"), self.folder)
         for widget in (*self.boxes.values(), self.button, self._status):
             below.addWidget(widget)
-        self.button.connect("clicked()", lambda: export(Path(self.folder.currentPath), self.formats))
-        self.set_enabled(False, _("There is no result to export yet."))
+        self.button.connect("clicked()", self._press)
+        self.allow(_("There is no result to export yet."))
 
     @property
     def formats(self) -> list[str]:
         """What is ticked."""
         return [name for name, box in self.boxes.items() if box.checked]
 
-    def set_enabled(self, enabled: bool, tip: str) -> None:
-        """Whether there is something to export; ``tip`` says why not, or what the button does."""
-        self.button.setEnabled(enabled)
-        self.button.setToolTip(tip)
+    def allow(self, problem: str) -> None:
+        """Whether there is something to export; ``problem`` says why not."""
+        if problem or not self.button.enabled:
+            self._say(problem)
+        self.button.setEnabled(not problem)
+        self.button.setToolTip(problem or _("Write what is ticked into the folder."))
 
-    def say(self, text: str) -> None:
-        """A line below the button."""
+    @property
+    def text(self) -> str:
+        """The line below the button."""
+        return str(self._status.text)
+
+    def _press(self) -> None:
+        folder = str(self.folder.currentPath)
+        try:
+            if not folder:
+                raise InputError(_("No folder is chosen; choose one to write to."))
+            files = self._export(Path(folder), self.formats)
+        except CadxError as error:
+            self._say(str(error))
+            return
+        names = ", ".join(file.name for file in files)
+        self._say(_("Written to {folder}: {names}").format(folder=Path(folder).name, names=names))
+
+    def _say(self, text: str) -> None:
         self._status.setText(text)
         self._status.setVisible(bool(text))
 

@@ -44,7 +44,7 @@ class Poller:
 
     def _tick(self) -> None:
         for entry in list(self._work):
-            if entry in self._work and entry[0].poll():
+            if entry in self._work and _polled(entry[0]):
                 self._work.remove(entry)
                 self._hand_over(*entry)
         if not self._work:
@@ -60,3 +60,13 @@ class Poller:
             failed(ChildError(f"An unexpected {type(error).__name__} stopped the work; the log holds the details."))
         else:
             done(result)
+
+
+def _polled(work: Any) -> bool:
+    """One that cannot even be listened to is taken for done: what is wrong comes up when its result is taken."""
+    try:
+        return bool(work.poll())
+    except Exception:
+        log.exception("The work could not be listened to")
+        work.cancel()
+        return True

@@ -1,4 +1,4 @@
-"""A result as a radiologist reads it: the grade, a bar a class, warnings, what it must not be used for."""
+"""A result as a radiologist reads it: whose, the grade, its warnings, a bar a class, what it must not be used for."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import qt
 from slicer.i18n import tr as _
 
 _GRADE_STYLE = "font-size: 16pt; font-weight: bold;"
-_WARNING_STYLE = "color: #b35900;"
-_STALE_STYLE = "color: #b35900; font-weight: bold;"
+_OUTDATED_STYLE = "font-size: 16pt; color: #888888; text-decoration: line-through;"
+_WARNING_STYLE = "color: #a04a00; font-weight: bold;"
+_TOP, _OTHER, _GREY = "#2f7fc1", "#9aa7b2", "#cccccc"
 
 
 class ResultView:
@@ -24,47 +25,59 @@ class ResultView:
     def __init__(self, parent: Any) -> None:
         self._layout = qt.QVBoxLayout(parent)
         self._layout.setContentsMargins(0, 0, 0, 0)
+        self._title = self._label("")
         self._grade = self._label(_GRADE_STYLE)
-        self._stale = self._label(_STALE_STYLE)
+        self._warnings = self._label(_WARNING_STYLE)
+        self._disclaimer = self._label("font-weight: bold;")
+        self._disclaimer.setText(_("Research use only, not for clinical decisions."))
         self._bars_frame = qt.QWidget()
         self._bars_layout = qt.QGridLayout(self._bars_frame)
         self._bars_layout.setContentsMargins(0, 0, 0, 0)
         self._layout.addWidget(self._bars_frame)
         self._bars: dict[str, Any] = {}
-        self._warnings = self._label(_WARNING_STYLE)
         self._details = self._label("")
-        self._disclaimer = self._label("font-weight: bold;")
-        self._disclaimer.setText(_("Research use only, not for clinical decisions."))
         self.clear(_("No result yet."))
 
-    def show(self, document: dict[str, Any], stale: str = "") -> None:
-        """Show a document; ``stale`` says why it no longer fits what is chosen."""
+    def show(self, document: dict[str, Any], title: str, outdated: bool) -> None:
+        """Show a document.
+
+        Parameters
+        ----------
+        title
+            Whose result it is.
+        outdated
+            Whether what is chosen was changed since.
+        """
+        self._title.setText(title)
+        self._title.setVisible(True)
         self._grade.setText(str(document.get("label") or _("Not graded")))
-        self._stale.setText(stale)
-        self._stale.setVisible(bool(stale))
-        self._show_bars(document.get("probabilities") or {})
+        self._grade.setStyleSheet(_OUTDATED_STYLE if outdated else _GRADE_STYLE)
         texts = [str(warning.get("text", "")) for warning in document.get("warnings") or []]
+        if outdated:
+            texts.insert(0, _("Outdated: image, ROI or settings were changed since; classify again to renew it."))
         self._warnings.setText("\n".join(f"• {text}" for text in texts))
         self._warnings.setVisible(bool(texts))
+        self._show_bars(document.get("probabilities") or {}, outdated)
         self._details.setText(_details(document))
         self._details.setVisible(True)
 
     def clear(self, text: str) -> None:
         """No result, and why."""
         self._grade.setText(text)
-        for label in (self._stale, self._warnings, self._details):
+        self._grade.setStyleSheet("")
+        for label in (self._title, self._warnings, self._details):
             label.setText("")
             label.setVisible(False)
-        self._show_bars({})
+        self._show_bars({}, False)
 
     @property
     def text(self) -> str:
         """All that it says."""
-        labels = (self._grade, self._stale, self._warnings, self._details, self._disclaimer)
+        labels = (self._title, self._grade, self._warnings, self._disclaimer, self._details)
         bars = [str(bar.format) for bar in self._bars.values()]
         return "\n".join([*(str(label.text) for label in labels), *bars])
 
-    def _show_bars(self, probabilities: dict[str, float]) -> None:
+    def _show_bars(self, probabilities: dict[str, float], outdated: bool) -> None:
         if list(probabilities) != list(self._bars):
             self._make_bars(list(probabilities))
         top = max(probabilities.values(), default=0.0)
@@ -73,7 +86,7 @@ class ResultView:
             bar.setValue(round(1000 * share))
             bar.setFormat(f"{100 * share:.1f} %")
             bar.setToolTip(_("The model's probability for {name}: {share:.4f}").format(name=name, share=share))
-            bar.setStyleSheet(_bar_style("#2f7fc1" if share == top else "#9aa7b2"))
+            bar.setStyleSheet(_bar_style(_GREY if outdated else _TOP if share == top else _OTHER))
         self._bars_frame.setVisible(bool(probabilities))
 
     def _make_bars(self, names: list[str]) -> None:
@@ -107,16 +120,14 @@ def _details(document: dict[str, Any]) -> str:
     """What it was made with and where, in small words."""
     bundle, device, slices = (document.get(key) or {} for key in ("bundle", "device", "slices"))
     lines = [
-        _("Model: {name} {version}").format(name=bundle.get("name", ""), version=bundle.get("version", "")),
-        _("Device: {name} ({reason})").format(name=device.get("name", ""), reason=device.get("reason", "")),
+        _("Model: {name} {version}; on: {device}").format(
+            name=bundle.get("name", ""), version=bundle.get("version", ""), device=device.get("name", "")
+        )
     ]
     positions = slices.get("positions_mm") or []
     if positions:
-        lines.append(
-            _("Slices seen: {count} of {total}").format(
-                count=len(positions), total=slices.get("in_roi", len(positions))
-            )
-        )
+        total = slices.get("in_roi", len(positions))
+        lines.append(_("Slices used: {count} of the ROI's {total}").format(count=len(positions), total=total))
     moved = document.get("registration")
     if moved:
         lines.append(

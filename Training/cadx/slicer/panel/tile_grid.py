@@ -13,6 +13,7 @@ from cadx.slicer.tiles import Tiles, height_text
 
 SMALL, LARGE = 53, 109
 _CAPTION_HEIGHT = 13
+_LETTER_WIDTH = 9
 _BUTTON_STYLE = (
     "QToolButton { border: 1px solid #555; padding: 0px; background: black; }"
     "QToolButton:focus { border: 1px solid #3daee9; }"
@@ -31,10 +32,10 @@ class TileGrid:
     side
         Tiles along an edge.
     clicked
-        Called with the tile's number, 0 first.
+        Called with the tile's number and its grid's, 0 first.
     """
 
-    def __init__(self, parent: Any, channels: tuple[str, ...], side: int, clicked: Callable[[int], None]) -> None:
+    def __init__(self, parent: Any, channels: tuple[str, ...], side: int, clicked: Callable[[int, int], None]) -> None:
         self._channels = channels
         self._side = side
         self._clicked = clicked
@@ -47,7 +48,9 @@ class TileGrid:
         self._grid = qt.QGridLayout(self._frame)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setSpacing(1)
-        self._buttons = [[self._button(number) for number in range(side * side)] for _channel in channels]
+        self._buttons = [
+            [self._button(number, channel) for number in range(side * side)] for channel in range(len(channels))
+        ]
         self._titles = [qt.QLabel(title) for title in channels]
         self._enlarge = qt.QCheckBox(_("Enlarge"))
         self._enlarge.setToolTip(_("Show the grids one above the other, twice as large."))
@@ -91,10 +94,10 @@ class TileGrid:
         """As a user's click on a tile."""
         self._buttons[channel][number].click()
 
-    def _button(self, number: int) -> Any:
+    def _button(self, number: int, channel: int) -> Any:
         button = qt.QToolButton()
         button.setStyleSheet(_BUTTON_STYLE)
-        button.connect("clicked()", lambda: self._clicked(number))
+        button.connect("clicked()", lambda: self._clicked(number, channel))
         return button
 
     def _arrange(self) -> None:
@@ -115,29 +118,45 @@ class TileGrid:
     def _draw(self) -> None:
         if self._tiles is None:
             return
-        size = LARGE if self._enlarge.checked else SMALL
         for channel, buttons in enumerate(self._buttons):
             for number, button in enumerate(buttons):
-                height = height_text(float(self._tiles.heights_mm[number]))
-                button.setIcon(qt.QIcon(self._picture(channel, number, size)))
-                button.setToolTip(
-                    _("{channel}, slice {number} of the window, {height}: click to show it in the views").format(
-                        channel=self._channels[channel], number=number + 1, height=height
-                    )
-                )
+                button.setIcon(qt.QIcon(self._picture(channel, number)))
+                button.setToolTip(self._tip(channel, number))
 
-    def _picture(self, channel: int, number: int, size: int) -> Any:
+    def _tip(self, channel: int, number: int) -> str:
         assert self._tiles is not None
+        text = _("{channel}, slice {number} of the nine, {height}: click to show it in the views")
+        if self._tiles.repeated[number]:
+            text = _("{channel}, slice {number} of the nine, {height}, repeated: click to show it in the views")
+        return text.format(channel=self._channels[channel], number=number + 1, height=self._height(number, 1))
+
+    def _height(self, number: int, digits: int) -> str:
+        assert self._tiles is not None
+        return height_text(float(self._tiles.centres_ras[number][2]), digits)
+
+    def _picture(self, channel: int, number: int) -> Any:
+        """The tile with its number and, where there is room, its height; R and L where they are so."""
+        assert self._tiles is not None
+        large = bool(self._enlarge.checked)
+        size = LARGE if large else SMALL
         pixmap = to_pixmap(self._tiles.pixels[channel, number])
         pixmap = pixmap.scaled(size, size, qt.Qt.IgnoreAspectRatio, qt.Qt.SmoothTransformation)
+        caption = f"{number + 1}  {self._height(number, 0)} mm" if large else str(number + 1)
+        if self._tiles.repeated[number]:
+            caption += " =" if not large else _(" (repeated)")
+        texts = [(0, 0, caption)]
+        if self._tiles.radiological and (large or number == 0):
+            middle = (size - _CAPTION_HEIGHT) // 2
+            texts += [(0, middle, "R"), (size - _LETTER_WIDTH, middle, "L")]
         painter = qt.QPainter(pixmap)
-        painter.fillRect(0, 0, size, _CAPTION_HEIGHT, qt.QColor(0, 0, 0, 150))
-        painter.setPen(qt.QColor("#9fd0ff"))
         font = painter.font()
         font.setPixelSize(10)
         painter.setFont(font)
-        painter.drawText(
-            3, _CAPTION_HEIGHT - 3, f"{number + 1}  {height_text(float(self._tiles.heights_mm[number]), digits=0)}"
-        )
+        painter.setPen(qt.QColor("#9fd0ff"))
+        for left, top, text in texts:
+            painter.fillRect(
+                left, top, _LETTER_WIDTH * (1 + len(text)) * 2 // 3, _CAPTION_HEIGHT, qt.QColor(0, 0, 0, 150)
+            )
+            painter.drawText(left + 2, top + _CAPTION_HEIGHT - 3, text)
         painter.end()
         return pixmap

@@ -1,0 +1,69 @@
+"""Which slices of a ROI are graded, and how large it is, in words that a radiologist reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cadx.roi import Roi
+from cadx.slicer.tiles import height_text
+
+if TYPE_CHECKING:
+    from cadx.prepare.pipeline import CellLayout
+
+_DIRECTIONS = ("R-L", "A-P", "S-I")
+_NOTEWORTHY_MM = 1.0
+
+
+class SliceChoice:
+    """A window of consecutive slices within those of a ROI.
+
+    Parameters
+    ----------
+    layout
+        Where the ROI's cells lie.
+    count
+        Slices in a window.
+    first
+        The window's first slice, counted from the ROI's lowest (0); None for the window in the middle.
+    """
+
+    def __init__(self, layout: CellLayout, count: int, first: int | None = None) -> None:
+        total = len(layout.slices)
+        self.starts = max(1, total - count + 1)
+        self.start = max(0, total // 2 - count // 2) if first is None else first
+        end = min(self.start + count, total) - 1
+        numbers = [int(number) + 1 for number in layout.slices]
+        self.whole = f"{numbers[0]}-{numbers[-1]}"
+        self.chosen = f"{numbers[self.start]}-{numbers[end]}"
+        self.low, self.high = (height_text(_height(layout, index)) for index in (self.start, end))
+
+    @property
+    def last_start(self) -> int:
+        """Where the highest window starts."""
+        return self.starts - 1
+
+
+def size_text(roi: Roi, layout: Any = None) -> str:
+    """Edge lengths by direction, and those that are used where the box had to be turned or enlarged."""
+    text = _sizes(roi)
+    if layout is None or np.abs(_by_direction(layout.box) - _by_direction(roi)).max() <= _NOTEWORTHY_MM:
+        return text
+    return f"{text}; used along T1's slices: {_sizes(layout.box)}"
+
+
+def _sizes(roi: Roi) -> str:
+    edges = (f"{name} {mm:.0f}" for name, mm in zip(_DIRECTIONS, _by_direction(roi), strict=True))
+    return " x ".join(edges) + " mm"
+
+
+def _by_direction(roi: Roi) -> np.ndarray:
+    """Edge lengths of the edges nearest to R, A and S, mm."""
+    return np.array([roi.size_mm[np.abs(roi.axes[row]).argmax()] for row in range(3)])
+
+
+def _height(layout: CellLayout, index: int) -> float:
+    """Where the middle of a slice's cell lies in the patient, mm above (S) or below (I) zero."""
+    columns, rows, _ = layout.geometry.size_ijk
+    return float(layout.geometry.to_ras([(columns - 1) / 2, (rows - 1) / 2, index])[2])
