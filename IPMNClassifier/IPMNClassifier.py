@@ -29,12 +29,12 @@ if importlib.util.find_spec("cadx") is None:
     # run from a checkout: the package lies beside the module's folder
     sys.path.append(str(Path(__file__).resolve().parents[1] / "Training"))
 
-from cadx.errors import CadxError, CancelledError, InputError
-from cadx.explain.display import LOWEST_SHOWN, display_range
+from cadx.errors import CadxError, CancelledError
+from cadx.explain.display import LOWEST_SHOWN
 from cadx.slicer import display, ipmn, placing
 from cadx.slicer.dependencies import plan_installation
-from cadx.slicer.fitting import FitSource, fit_roi, fit_sources
 from cadx.slicer.guess import Guess, guess_images, odd_choices
+from cadx.slicer.panel.attention_views import AttentionViews, Showing
 from cadx.slicer.panel.batch_section import BatchSection
 from cadx.slicer.panel.device_section import DeviceSection
 from cadx.slicer.panel.explanation_section import ExplanationSection
@@ -45,12 +45,13 @@ from cadx.slicer.panel.model_section import ModelSection
 from cadx.slicer.panel.node_watch import NodeWatch
 from cadx.slicer.panel.poller import Poller
 from cadx.slicer.panel.result_view import ResultView
+from cadx.slicer.panel.roi_controls import RoiControls, set_quietly
 from cadx.slicer.panel.run_controls import RunControls, stage_text
 from cadx.slicer.panel.tile_grid import TileGrid
 from cadx.slicer.results import CaseNodes, find_cases, next_case_name
-from cadx.slicer.rois import node_to_roi, set_roi
+from cadx.slicer.rois import node_to_roi
 from cadx.slicer.sample import add_phantom, phantom_in_background
-from cadx.slicer.slice_choice import SliceChoice, size_text
+from cadx.slicer.slice_choice import SliceChoice
 from cadx.slicer.tiles import window_tiles
 
 TASK = "ipmn"
@@ -159,11 +160,9 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._forgetCase()
         self._guess = Guess()
         self._guessAgain = False
-        self._fitSources: list[FitSource] = []
         self._entered = False
         self._installed = True
         self._loaded: Any = None
-        self._roiBefore: Any = None
         self._sample: Any = None
         self._updating = False
 
@@ -201,8 +200,8 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def exit(self) -> None:
         """The user opens another module; work goes on."""
         self._entered = False
-        if self._parameterNode is not None and placing.is_placing(slicer.mrmlScene, self._parameterNode.roi):
-            placing.stop_placing(slicer.mrmlScene)
+        if self._parameterNode is not None:
+            self.roi.leave()
         self._disconnectGui()
 
     def initializeParameterNode(self) -> None:
@@ -232,6 +231,10 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui, poller = self.ui, self._poller
         busy = [ui.inputsButton, ui.roiButton, ui.modelButton, ui.deviceButton]
         self.run = RunControls(ui.classifyButton, ui.progressBar, ui.stageLabel, poller, self._startGrading, busy)
+        self.roi = RoiControls(
+            ui, lambda: self._parameterNode.roi, lambda: self._parameterNode.t1Volume, self._chooseRoi
+        )
+        self.views = AttentionViews(slicer.mrmlScene)
         self.tiles = TileGrid(ui.tilesFrame, CHANNELS, SLICES_ALONG_EDGE, self._onTile)
         self.resultView = ResultView(ui.resultFrame)
         places = [_("T1"), _("T2"), _("T1 and T2 side by side"), _("nothing")]
@@ -248,9 +251,6 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _connectControls(self) -> None:
         ui = self.ui
         ui.sampleButton.connect("clicked()", self._onSample)
-        ui.placeButton.connect("clicked()", self._onPlace)
-        ui.showRoiButton.connect("clicked()", self._onShowRoi)
-        ui.fitButton.connect("clicked()", self._onFit)
         ui.windowSlider.connect("valueChanged(int)", self._onWindow)
         ui.centreButton.connect("clicked()", lambda: self._setFirstSlice(CENTRED))
         ui.modelButton.connect("contentsCollapsed(bool)", self._onModelShown)
@@ -327,7 +327,6 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onSceneEnd(self, caller: Any, event: Any) -> None:
         if self._entered:
-            self._forgetCase()
             self.initializeParameterNode()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
@@ -352,6 +351,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._sample.cancel()
             self._endSample()
         self._setParameterNode(None)
+        self.views.forget()
         self._forgetCase()
 
     def _forgetCase(self) -> None:
@@ -363,9 +363,6 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._failed: Any = None
         self._graded: Any = None
         self._imagesBefore: Any = None
-        self._viewed: Any = None
-        self._viewsAsSaved = True
-        self._layoutBefore: Any = None
 
     # showing
 
@@ -427,30 +424,9 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         _showLine(self.ui.warningsLabel, "\n".join(lines))
 
     def _showRoi(self, problem: str) -> None:
-        ui, roi = self.ui, self._parameterNode.roi
-        placed, placing_now = placing.is_placed(roi), placing.is_placing(slicer.mrmlScene, roi)
-        if placing_now:
-            ui.sizeLabel.setText(_("Click two opposite corners in a slice view; press the button again to leave it."))
-        elif placed:
-            ui.sizeLabel.setText(_("Size: {size}").format(size=size_text(node_to_roi(roi), self._layout)))
-        else:
-            ui.sizeLabel.setText(_("Not placed yet.") if roi is not None else _("No ROI yet: place one, or fit one."))
-        _setChecked(ui.placeButton, placing_now)
-        ui.showRoiButton.setEnabled(roi is not None)
-        _setChecked(ui.showRoiButton, roi is not None and bool(roi.GetDisplayVisibility()))
-        self._listFitSources()
-        _showLine(ui.roiProblemLabel, problem if placed and self._layout is None else "")
-
-    def _listFitSources(self) -> None:
-        sources, ui = fit_sources(slicer.mrmlScene), self.ui
-        if [source.label for source in sources] != [source.label for source in self._fitSources]:
-            ui.fitSelector.clear()
-            ui.fitSelector.addItems([source.label for source in sources])
-        self._fitSources = sources
-        ui.fitSelector.setEnabled(bool(sources))
-        ui.fitButton.setEnabled(bool(sources))
-        around, none = _("Put the ROI around the segment with 10 mm to spare."), _("The scene has no segment or mask.")
-        ui.fitButton.setToolTip(around if sources else none)
+        self.roi.update(self._layout)
+        placed = placing.is_placed(self._parameterNode.roi)
+        _showLine(self.ui.roiProblemLabel, problem if placed and self._layout is None else "")
 
     def _showWindow(self) -> None:
         ui, node, layout = self.ui, self._parameterNode, self._layout
@@ -463,7 +439,8 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         movable = slices.last_start > 0 and not node.allWindows
         ui.windowSlider.setEnabled(movable)
         ui.centreButton.setEnabled(movable and node.firstSlice != CENTRED)
-        _setRange(ui.windowSlider, slices.last_start, slices.start)
+        set_quietly(ui.windowSlider.setMaximum, ui.windowSlider, slices.last_start)
+        set_quietly(ui.windowSlider.setValue, ui.windowSlider, slices.start)
         if node.allWindows:
             text = _("all {count} sets of nine among slices {whole}").format(count=slices.starts, whole=slices.whole)
         else:
@@ -527,10 +504,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.resultView.clear(_("No result for these images and this ROI yet.") if others else _("No result yet."))
         self.explanation.set_enabled(False, _("There is no attention to show yet."))
         self.export.allow(_("There is no result to export yet."))
-        if self._viewed is not None and self._parameterNode.t1Volume is not None:
-            # another case's attention must not lie over these images
-            display.show_in_views(slicer.mrmlScene, self._parameterNode.t1Volume, None, 0.0)
-        self._viewed = None
+        self.views.clear(self._parameterNode.t1Volume)
 
     def _whyNoExport(self, document: dict[str, Any], stale: bool) -> str:
         if stale:
@@ -543,18 +517,11 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         attention, node = stored.attention, self._parameterNode
         reason = _("The result is outdated.") if stale else _("This model has no attention to show.")
         self.explanation.set_enabled(attention is not None and not stale, reason)
-        _setIndex(self.explanation.place, node.shownOn.value)
+        set_quietly(self.explanation.place.setCurrentIndex, self.explanation.place, node.shownOn.value)
         if attention is not None and not stale:
             shown = attention.GetDisplayNode()
             self.explanation.show_scale((shown.GetWindowLevelMin(), shown.GetWindowLevelMax()), node.threshold)
-        settings = (stored.text.GetID(), stale, node.shownOn, node.threshold, node.opacity, node.showLegend)
-        if self._viewsAsSaved and not stale:
-            # a scene that was loaded shows its views as they were saved
-            self._viewed = settings
-        elif settings != self._viewed:
-            self._viewed = settings
-            self._showInViews(stored, stale)
-        self._viewsAsSaved = False
+        self.views.show(self._showing(stored, stale))
 
     def _storedCase(self) -> Any:
         """The result of the nodes that are chosen; the one of the chosen name where there are several."""
@@ -684,8 +651,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._graded = graded
         self.log.add(f"{graded.nodes.case}\n{graded.reading.result.summary()}")
         self._loadModel()
-        self._viewsAsSaved = False
-        self._showInViews(graded.nodes, stale=False)
+        self.views.renew(self._showing(graded.nodes, stale=False))
         self._onStrongest()
         self._updateSoon()
 
@@ -706,30 +672,17 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if stored is not None:
             display.jump_to(slicer.mrmlScene, display.most_attended_point(stored.attention, stored.roi))
 
-    def _showInViews(self, stored: CaseNodes, stale: bool) -> None:
-        node, scene, attention = self._parameterNode, slicer.mrmlScene, stored.attention
+    def _showing(self, stored: CaseNodes, stale: bool) -> Showing:
+        node = self._parameterNode
+        both = {ShownOn.BOTH: (stored.t1, stored.t2), ShownOn.T2: (stored.t2,)}
         hidden = stale or node.shownOn == ShownOn.NOTHING
-        if attention is not None:
-            low, high = display_range(slicer.util.arrayFromVolume(attention))
-            display.set_threshold(attention, low + node.threshold * (high - low))
-            display.set_legend_visible(attention, node.showLegend and not hidden)
-        overlay = None if hidden else attention
-        self._setLayout(node.shownOn == ShownOn.BOTH)
-        if node.shownOn == ShownOn.BOTH:
-            display.show_side_by_side(scene, stored.t1, stored.t2, overlay, node.opacity)
-        else:
-            image = stored.t2 if node.shownOn == ShownOn.T2 else stored.t1
-            display.show_in_views(scene, image, overlay, node.opacity)
-
-    def _setLayout(self, side_by_side: bool) -> None:
-        """The layout for two images, or back to the user's own."""
-        scene = slicer.mrmlScene
-        if side_by_side and self._layoutBefore is None:
-            self._layoutBefore = display.current_arrangement(scene)
-            display.set_layout(scene, display.side_by_side_layout())
-        elif not side_by_side and self._layoutBefore is not None:
-            display.set_arrangement(scene, self._layoutBefore)
-            self._layoutBefore = None
+        return Showing(
+            images=both.get(node.shownOn, (stored.t1,)),
+            attention=None if hidden else stored.attention,
+            threshold=node.threshold,
+            opacity=node.opacity,
+            legend=node.showLegend,
+        )
 
     def _onTile(self, number: int, channel: int) -> None:
         """Show the tile's own image at its place."""
@@ -790,40 +743,13 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._endSample()
         self.run.say(str(error), problem=True)
 
-    def _onPlace(self) -> None:
-        if not self.ui.placeButton.checked:
-            placing.stop_placing(slicer.mrmlScene)
-            return
-        roi = self._parameterNode.roi
-        self._roiBefore = node_to_roi(roi) if placing.is_placed(roi) else None
-        self._parameterNode.roi = placing.start_placing(slicer.mrmlScene, roi, _("Pancreas"))
-
     def _onMouseMode(self, caller: Any, event: Any) -> None:
-        """The user has placed the ROI, or given up: then the earlier box comes back."""
-        if self._parameterNode is None:
-            return
-        roi = self._parameterNode.roi
-        if self._roiBefore is not None and roi is not None and not placing.is_placing(slicer.mrmlScene, roi):
-            if not placing.is_placed(roi):
-                set_roi(roi, self._roiBefore)
-            self._roiBefore = None
-        self._updateSoon()
+        if self._parameterNode is not None:
+            self.roi.mouse_mode_changed()
+            self._updateSoon()
 
-    def _onShowRoi(self) -> None:
-        self._parameterNode.roi.SetDisplayVisibility(bool(self.ui.showRoiButton.checked))
-
-    def _onFit(self) -> None:
-        node = self._parameterNode
-        with slicer.util.tryWithErrorDisplay(_("The ROI could not be fitted."), waitCursor=True):
-            source = self._fitSources[int(self.ui.fitSelector.currentIndex)]
-            roi = node.roi if node.roi is not None else placing.new_roi(slicer.mrmlScene, _("Pancreas"))
-            try:
-                fit_roi(roi, source, reference=node.t1Volume)
-            except InputError:
-                if roi is not node.roi:
-                    slicer.mrmlScene.RemoveNode(roi)
-                raise
-            node.roi = roi
+    def _chooseRoi(self, roi: Any) -> None:
+        self._parameterNode.roi = roi
 
     def _onWindow(self, first: int) -> None:
         if not self._updating:
@@ -865,26 +791,6 @@ def _showLine(label: Any, text: str) -> None:
     """Text that is there only when it says something."""
     label.setText(text)
     label.setVisible(bool(text))
-
-
-def _setChecked(button: Any, checked: bool) -> None:
-    """Show a state without announcing it as a user's."""
-    blocked = button.blockSignals(True)
-    button.setChecked(checked)
-    button.blockSignals(blocked)
-
-
-def _setIndex(box: Any, index: int) -> None:
-    blocked = box.blockSignals(True)
-    box.setCurrentIndex(index)
-    box.blockSignals(blocked)
-
-
-def _setRange(slider: Any, last: int, value: int) -> None:
-    blocked = slider.blockSignals(True)
-    slider.setRange(0, last)
-    slider.setValue(value)
-    slider.blockSignals(blocked)
 
 
 class IPMNClassifierTest(ScriptedLoadableModuleTest):
