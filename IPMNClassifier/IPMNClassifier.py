@@ -34,6 +34,7 @@ from cadx.explain.display import LOWEST_SHOWN
 from cadx.slicer import display, ipmn, placing
 from cadx.slicer.dependencies import plan_installation
 from cadx.slicer.guess import Guess, guess_images, odd_choices
+from cadx.slicer.panel.ahead import Ahead
 from cadx.slicer.panel.attention_views import AttentionViews, Showing
 from cadx.slicer.panel.batch_section import BatchSection
 from cadx.slicer.panel.device_section import DeviceSection
@@ -162,7 +163,6 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._guessAgain = False
         self._entered = False
         self._installed = True
-        self._loaded: Any = None
         self._sample: Any = None
         self._updating = False
 
@@ -223,7 +223,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     @property
     def preparing(self) -> bool:
         """Whether images are being prepared."""
-        return self._preparing is not None
+        return bool(self.ahead.preparing)
 
     # what the panel is made of
 
@@ -247,6 +247,14 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         )
         self.batch = BatchSection(ui.batchFrame, ("case", "t1", "t2", "roi"), poller, self._startBatch)
         self.log = LogSection(ui.logFrame)
+        self.ahead = Ahead(
+            self.logic,
+            poller,
+            progress=self._onPreparing,
+            changed=self._updateSoon,
+            described=self.device.describe,
+            note=self.log.add,
+        )
 
     def _connectControls(self) -> None:
         ui = self.ui
@@ -343,7 +351,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._poller.busy:
             # an idle worker stays: it has its model loaded
             self.logic.end()
-            self._loaded = None
+            self.ahead.worker_ended()
         self._poller.forget()
         self.run.drop()
         self.batch.drop()
@@ -352,15 +360,12 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._endSample()
         self._setParameterNode(None)
         self.views.forget()
+        self.ahead.forget()
         self._forgetCase()
 
     def _forgetCase(self) -> None:
         self._layout: Any = None
-        self._prepared: Any = None
-        self._preparedFor: Any = None
         self._drawn: Any = None
-        self._preparing: Any = None
-        self._failed: Any = None
         self._graded: Any = None
         self._imagesBefore: Any = None
 
@@ -454,9 +459,9 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.tiles.clear(problem if self._parameterNode.roi is None else _("No tiles: see above."))
         elif not self._installed:
             self.tiles.clear(_("Packages are missing; press Classify to see which, and to install them."))
-        elif self._failed is not None and self._failed[0] == self._imagesKey():
-            self.tiles.clear(self._failed[1])
-        elif self._prepared is None:
+        elif self.ahead.problem:
+            self.tiles.clear(self.ahead.problem)
+        elif self.ahead.cells is None:
             self.tiles.clear(_("Preparing the images; the tiles appear when this is done."))
         else:
             self._drawTiles()
@@ -465,7 +470,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """What was graded, while the result fits what is chosen; else what would be graded."""
         node, graded = self._parameterNode, self._graded
         shown = graded.reading.shown if graded is not None else None
-        prepared = graded.reading.prepared if graded is not None else self._prepared
+        prepared = graded.reading.prepared if graded is not None else self.ahead.cells
         window = shown.window if shown else prepared.window(self._firstOrNone())
         grid_map = shown.grid_map if shown and node.mapOnTiles else None
         wanted = (prepared, window, shown, node.mapOnTiles, node.threshold, node.opacity, node.registerT2)
@@ -534,9 +539,9 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _restore(self, stored: CaseNodes, document: dict[str, Any]) -> Any:
         """A result from a scene that was loaded: its tiles are made anew."""
-        if self._prepared is None or document.get("registration"):
+        if self.ahead.cells is None or document.get("registration"):
             return None
-        return self.logic.restored(stored, self._prepared)
+        return self.logic.restored(stored, self.ahead.cells)
 
     def _isStale(self, document: dict[str, Any]) -> bool:
         """Whether something was changed since; not before the packages are there that can tell."""
@@ -570,66 +575,18 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         first = self._parameterNode.firstSlice
         return None if first == CENTRED or first > last else first
 
-    def _imagesKey(self) -> Any:
-        return self.logic.imagesHash(*self._nodes()), self._parameterNode.bundle
-
-    # preparation, by itself
+    # getting ready, by itself
 
     def _prepare(self, problem: str) -> None:
-        """Take the cells of the ROI as it stands, or start making what they need."""
         if problem or not self._installed:
-            self._prepared = None
-            return
-        wanted = (self._imagesKey(), node_to_roi(self._parameterNode.roi).corners_ras().tobytes(), self._preparation())
-        if self._prepared is not None and wanted == self._preparedFor:
-            return
-        self._prepared, self._preparedFor = None, wanted
-        try:
-            self._prepared = self.logic.prepared(*self._nodes(), **self._with(), pad=self._parameterNode.padSlices)
-            failed = self._failed is not None and self._failed[0] == self._imagesKey()
-            if self._prepared is None and self._preparing is None and not failed:
-                self._startPreparing()
-        except CadxError as error:
-            self._failed = (self._imagesKey(), str(error))
-
-    def _preparation(self) -> tuple[Any, ...]:
-        return self._parameterNode.padSlices, self._parameterNode.device
-
-    def _startPreparing(self) -> None:
-        key = self._imagesKey()
-        job = self.logic.prepareInBackground(*self._nodes(), **self._with(), progress=self._onPreparing)
-        self._preparing = key
-        self._poller.add(job, self._onPrepared, lambda error: self._onPreparationFailed(key, error))
+            self.ahead.none()
+        else:
+            self.ahead.update(self._nodes(), self._with(), self._parameterNode.padSlices)
 
     def _onPreparing(self, stage: str, fraction: float) -> None:
         self.tiles.clear(_("Preparing the images: {stage}").format(stage=stage_text(stage)))
         if self.running:
             self._onProgress(stage, fraction)
-
-    def _onPrepared(self, answer: Any) -> None:
-        self._preparing = None
-        self._loadModel()
-        self._updateSoon()
-
-    def _onPreparationFailed(self, key: Any, error: CadxError) -> None:
-        self._preparing = None
-        if not isinstance(error, CancelledError):
-            self._failed = (key, str(error))
-            self.log.add(str(error))
-        self._updateSoon()
-
-    def _loadModel(self) -> None:
-        """Ahead of the first Classify, so that it answers at once; names the device too."""
-        wanted = (self._parameterNode.bundle, self._parameterNode.device)
-        if self._loaded != wanted:
-            self._loaded = wanted
-            work = self.logic.describeInBackground(**self._with())
-            self._poller.add(work, self.device.describe, self._onLoadFailed)
-
-    def _onLoadFailed(self, error: CadxError) -> None:
-        self._loaded = None
-        if not isinstance(error, CancelledError):
-            self.log.add(str(error))
 
     # grading
 
@@ -650,13 +607,13 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onGraded(self, graded: Any) -> None:
         self._graded = graded
         self.log.add(f"{graded.nodes.case}\n{graded.reading.result.summary()}")
-        self._loadModel()
+        self.ahead.load(self._with())
         self.views.renew(self._showing(graded.nodes, stale=False))
         self._onStrongest()
         self._updateSoon()
 
     def _onFailed(self, error: CadxError) -> None:
-        self._loaded = None
+        self.ahead.worker_ended()
         self.log.add(str(error))
         if not isinstance(error, CancelledError):
             self.log.add(self.logic.log())
@@ -775,11 +732,12 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onDevice(self, device: str) -> None:
         self._parameterNode.device = device
         self.device.describe(None)
-        if self._prepared is not None:
-            self._loadModel()
+        if self.ahead.cells is not None:
+            self.ahead.load(self._with())
 
     def _repairTorch(self) -> None:
         self.logic.end()
+        self.ahead.worker_ended()
         ask_and_repair()
 
     def _startBatch(self, cases: Path, folder: Path, resume: bool, progress: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
+import tempfile
 import time
 import unittest
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from cadx.slicer.dependencies import plan_installation
 
 ENOUGH_S = 120.0
 POSIX = os.name == "posix"
+PAUSING = Path(__file__).with_name("pausing_worker.py")
 
 
 @cache
@@ -120,23 +121,26 @@ class PanelCase(unittest.TestCase):
         self.assertIsNotNone(number)
         return int(number)
 
-    def pause(self) -> int:
-        """Stop the worker in the middle of its work."""
-        number = self.worker()
-        os.killpg(number, signal.SIGSTOP)
-        return number
-
     def press_and_pause_at(self, stage: str) -> int:
-        """Press Classify and stop the worker as soon as it says that it has come to a stage."""
-        paused: list[int] = []
+        """Press Classify with a worker that stands still when it has come to a stage; its process's number."""
+        self.panel.logic.end()
+        background = self.panel.logic.background()
+        come: list[str] = []
         show = self.panel._onProgress
 
         def watch(name: str, fraction: float) -> None:
+            come.append(name)
             show(name, fraction)
-            if name.startswith(stage) and not paused:
-                paused.append(self.pause())
 
-        with mock.patch.object(self.panel, "_onProgress", watch):
-            self.ui.classifyButton.click()
-            self.assertTrue(until(lambda: paused), self.said())
-        return paused[0]
+        with tempfile.TemporaryDirectory() as folder:
+            program = Path(folder) / "python"
+            program.write_text(f'#!/bin/sh\nexec "{background._python}" "{PAUSING}" "{stage}" "$@"\n')
+            program.chmod(0o755)
+            with (
+                mock.patch.object(self.panel, "_onProgress", watch),
+                mock.patch.object(background, "_python", str(program)),
+            ):
+                self.ui.classifyButton.click()
+                self.assertTrue(until(lambda: any(name.startswith(stage) for name in come)), f"{come} {self.said()}")
+        self.assertTrue(self.panel.running)
+        return self.worker()

@@ -99,7 +99,6 @@ class TroubleTest(PanelCase):
         for stage in ("correct", "crop", "load model", "classify"):
             with self.subTest(stage=stage):
                 slicer.mrmlScene.Clear(0)
-                self.panel.logic.end()
                 self.fresh_images()
                 before = slicer.mrmlScene.GetNumberOfNodes()
                 number = self.press_and_pause_at(stage)
