@@ -80,3 +80,18 @@ def test_a_picture_may_be_drawn_before_torch_is_loaded(tmp_path):
     )
     done = run(code.replace("sys.argv[1]", repr(str(tmp_path))))
     assert done.stdout.split() == ["both"], done.stderr[-500:]
+
+
+def test_pythonslicer_knows_too_little_and_says_so():
+    """Outside the application's process Slicer's own interpreter imports a slicer package without its modules."""
+    done = run(
+        "import sys, types\n"
+        "util, crippled = types.ModuleType('slicer.util'), types.ModuleType('slicer')\n"
+        "crippled.util, crippled.vtkMRMLScene = util, object\n"
+        "sys.modules.update({'slicer': crippled, 'slicer.util': util})\n"
+        "from cadx.errors import MissingDependencyError\n"
+        "from cadx.slicer import own_scene\n"
+        "try:\n    own_scene().__enter__()\n"
+        "except MissingDependencyError as error:\n    print(error)"
+    )
+    assert "PythonSlicer has no scene outside the application" in done.stdout, done.stdout + done.stderr

@@ -92,3 +92,12 @@ def test_what_it_complains_of_is_kept_as_a_log():
     command = job("import sys; print('a warning', file=sys.stderr)")
     wait_for(command)
     assert "a warning" in command._child.log()
+
+
+def test_a_batch_s_progress_survives_lines_of_others():
+    from cadx.slicer.logic import _report_case
+
+    said = []
+    for line in ("No module named 'logic'", "[1]", '{"stage": 1}', '{"case": "one", "status": "ok"}'):
+        _report_case(line, said.append)
+    assert said == ["one"]

@@ -198,6 +198,17 @@ def test_a_worker_that_dies_or_talks_nonsense_is_one_sentence(tmp_path, says, co
     worker.end()
 
 
+def test_a_worker_that_never_starts_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("cadx.job.READY_WITHIN_S", 0.3)
+    (tmp_path / "cadx").mkdir()
+    (tmp_path / "cadx" / "__init__.py").write_text("")
+    (tmp_path / "cadx" / "worker.py").write_text("import time\ntime.sleep(600)\n")
+    worker = WorkerProcess([], environment={**os.environ, "PYTHONPATH": str(tmp_path)})
+    with pytest.raises(ChildError, match="does not start"):
+        Job(worker, {"do": "load"}).wait()
+    assert not worker.alive
+
+
 def test_listening_never_waits(worker, folder, case):
     os.killpg(worker.child.process.pid, signal.SIGSTOP)
     job = Job(worker, classify(folder, case.roi))

@@ -1,4 +1,4 @@
-"""A worker that stands still once, as soon as it has come to a stage: ``pausing_worker.py STAGE -m cadx.worker ...``."""
+"""A worker that stands still once when it has come to a stage: ``pausing_worker.py STAGE -m cadx.worker ...``."""
 
 from __future__ import annotations
 
