@@ -494,6 +494,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         stale = self._isStale(document)
         if stale:
             self._graded = None
+            self.run.outdated()
         elif self._graded is None or self._graded.nodes.text is not stored.text:
             self._graded = self._restore(stored, document)
         title = _("{case}: {t1}, {t2}, {roi}").format(

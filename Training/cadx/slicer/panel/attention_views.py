@@ -77,10 +77,11 @@ class AttentionViews:
             display.set_threshold(wanted.attention, low + wanted.threshold * (high - low))
             display.set_legend_visible(wanted.attention, wanted.legend)
         self._arrange(len(wanted.images) > 1)
-        if len(wanted.images) > 1:
-            display.show_side_by_side(self._scene, *wanted.images, wanted.attention, wanted.opacity)
+        first, second = wanted.images[0], wanted.images[-1]
+        if first is not second:
+            display.show_side_by_side(self._scene, first, second, wanted.attention, wanted.opacity)
         else:
-            display.show_in_views(self._scene, *wanted.images, wanted.attention, wanted.opacity)
+            display.show_in_views(self._scene, first, wanted.attention, wanted.opacity)
 
     def _arrange(self, side_by_side: bool) -> None:
         """The layout for two images, or back to the user's own."""

@@ -89,6 +89,11 @@ class RunControls:
         self._label.setStyleSheet(_PROBLEM_STYLE if problem else "")
         self._label.setVisible(bool(text))
 
+    def outdated(self) -> None:
+        """What was done no longer fits what is chosen."""
+        if not self.running and self._label.text == _("Done."):
+            self.say("")
+
     def drop(self) -> None:
         """Let go of work that was ended."""
         self._finish("", False)
