@@ -243,7 +243,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         own = Path(slicer.app.slicerUserSettingsFilePath).parent / "SlicerCADx" / "Models"
         self.model = ModelSection(ui.modelFrame, TASK, own, self._onModel)
         self.device = DeviceSection(
-            ui.deviceFrame, poller, self._onDevice, self.logic.reportInBackground, self._repairTorch
+            ui.deviceFrame, poller, self.choose_device, self.logic.reportInBackground, self._repairTorch
         )
         self.batch = BatchSection(ui.batchFrame, ("case", "t1", "t2", "roi"), poller, self._startBatch)
         self.log = LogSection(ui.logFrame)
@@ -730,7 +730,8 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode.bundle = str(folder)
         self.log.add(_("Model: {name}").format(name=folder.name))
 
-    def _onDevice(self, device: str) -> None:
+    def choose_device(self, device: str) -> None:
+        """As a user's choice: auto, cpu, cuda or mps."""
         self._parameterNode.device = device
         self.device.describe(None)
         if self.ahead.cells is not None:

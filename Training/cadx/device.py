@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -81,14 +82,26 @@ def probe(kind: str) -> str:
 
 
 def describe(kind: str) -> str:
-    """The processor's name."""
+    """The processor's name; what changes from run to run is in :func:`memory`."""
     import platform
 
     torch = _torch()
     if kind == "cuda":
-        free, total = torch.cuda.mem_get_info()
-        return f"{torch.cuda.get_device_name()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+        return str(torch.cuda.get_device_name())
     return f"{platform.machine()} {kind}, {torch.get_num_threads()} threads"
+
+
+def memory(kind: str) -> str:
+    """How much of its memory is free now; of the machine's for a device that has none of its own."""
+    if kind == "cuda":
+        free, total = _torch().cuda.mem_get_info()
+    else:
+        try:
+            page = os.sysconf("SC_PAGE_SIZE")
+            free, total = (page * os.sysconf(name) for name in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES"))
+        except (ValueError, OSError, AttributeError):
+            return "memory unknown"
+    return f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
 
 
 def choose_precision(model: nn.Module, example: Tensor, requested: str = "auto") -> Precision:

@@ -62,7 +62,7 @@ def examine() -> tuple[list[str], bool]:
 
 
 def _machine() -> list[str]:
-    lines = [f"Memory: {_memory_gib()}", f"Processor: {os.cpu_count()} logical cores, {platform.machine()}"]
+    lines = [f"Memory: {_memory()}", f"Processor: {os.cpu_count()} logical cores, {platform.machine()}"]
     if util.find_spec("torch") is None:
         return [*lines, "Device: not probed, torch is missing"]
     from cadx import device
@@ -70,7 +70,8 @@ def _machine() -> list[str]:
     try:
         for kind in ("cuda", "mps", "cpu"):
             failure = device.probe(kind)
-            lines.append(f"Device {kind}: {failure or 'works (one real kernel ran), ' + device.describe(kind)}")
+            found = failure or f"works (one real kernel ran), {device.describe(kind)}, {device.memory(kind)}"
+            lines.append(f"Device {kind}: {found}")
         chosen = device.choose()
     except (CadxError, OSError, ImportError) as error:
         again = f"{Path(sys.executable).name} -m pip install --force-reinstall torch torchvision"
@@ -98,13 +99,10 @@ def _version(package: str) -> str:
         return "there"
 
 
-def _memory_gib() -> str:
-    try:
-        pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-        free = os.sysconf("SC_AVPHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return "unknown"
-    return f"{pages * page / 2**30:.1f} GiB, {free * page / 2**30:.1f} GiB free"
+def _memory() -> str:
+    from cadx import device
+
+    return device.memory("cpu")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from cadx.case import Case
 from cadx.classify import Classifier
+from cadx.device import memory
 from cadx.errors import CadxError, InputError, RefusedError
 from cadx.io.exchange import get_volume, put_volume
 from cadx.models.bundle import Bundle
@@ -135,6 +136,7 @@ class Worker:
         return {
             "kind": device.kind,
             "name": device.name,
+            "memory": memory(device.kind),
             "reason": device.reason,
             "precision": self.classifier.precision,
         }

@@ -16,6 +16,7 @@ import slicer
 import slicer.util
 
 from cadx.doctor import Need
+from cadx.library import shipped_bundle
 from cadx.roi import Roi
 from cadx.slicer import dependencies, node_to_roi, set_roi
 
@@ -254,6 +255,33 @@ class BatchAndModelTest(PanelCase):
         self.assertTrue(until(lambda: "Python" in self.panel.device.report.plainText))
         self.assertIn(sys.version.split()[0], self.panel.device.report.plainText)
         self.assertTrue(self.panel.device.copy_button.enabled)
+
+    def test_an_imported_model_is_chosen_and_grades(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            own = mock.patch.object(self.panel.model, "_own", Path(folder) / "own")
+            with own:
+                self.panel.model.add(shipped_bundle())
+                self.settle()
+                self.assertEqual(Path(self.parameters.bundle), Path(folder) / "own" / "ipmn-phantom-demo")
+                self.choose_phantom()
+                self.classify()
+                self.assertEqual(self.said(), "Done.")
+            self.parameters.bundle = ""
+            self.settle()
+        self.assertNotIn("Outdated", self.panel.resultView.text, "the very same model")
+
+    def test_a_device_that_is_not_there_is_one_sentence(self) -> None:
+        self.choose_phantom()
+        self.panel.choose_device("mps")
+        self.settle()
+        self.ui.classifyButton.click()
+        self.assertTrue(until(lambda: not self.panel.running))
+        self.assertIn("The device mps cannot be used", self.said())
+        self.panel.choose_device("auto")
+        self.settle()
+        self.classify()
+        self.assertEqual(self.said(), "Done.")
+        self.assertTrue(until(lambda: "GiB free" in self.panel.device.text), self.panel.device.text)
 
     def test_the_model_shows_its_card_and_a_folder_that_is_none_is_refused(self) -> None:
         self.ui.modelButton.collapsed = False

@@ -79,8 +79,11 @@ class DeviceSection:
             self._line.setText(_("Probed when the model is loaded."))
             return
         self._line.setText(
-            _("{name}, {precision}; because: {reason}").format(
-                name=device.get("name", ""), precision=device.get("precision", ""), reason=device.get("reason", "")
+            _("{name}, {memory}, {precision}; because: {reason}").format(
+                name=device.get("name", ""),
+                memory=device.get("memory", ""),
+                precision=device.get("precision", ""),
+                reason=device.get("reason", ""),
             )
         )
 

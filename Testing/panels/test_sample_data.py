@@ -1,0 +1,18 @@
+"""The synthetic patient is offered by Slicer's Sample Data module too."""
+
+from __future__ import annotations
+
+
+def test_the_phantom_is_registered_and_loads(ipmn_panel):
+    import SampleData
+    import slicer
+
+    from slicer_host import Host
+
+    slicer.app.startupCompleted.emit()
+    source = SampleData.SampleDataLogic().sourceForSampleName("IPMNPhantom")
+    nodes = source.customDownloader(source)
+    assert [node.GetName() for node in nodes] == ["IPMN phantom T1", "IPMN phantom T2", "IPMN phantom ROI"]
+    assert Host().errors == []
+    assert Host().until(lambda: ipmn_panel.logic.getParameterNode().t2Volume is nodes[1], 10)
+    assert ipmn_panel.logic.getParameterNode().t1Volume is nodes[0]
