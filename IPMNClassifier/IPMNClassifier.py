@@ -339,7 +339,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodesChanged(self, caller: Any, event: Any, node: Any = None) -> None:
-        if slicer.mrmlScene.IsBatchProcessing() or self._parameterNode is None or node is None:
+        if slicer.mrmlScene.IsBatchProcessing() or self._parameterNode is None or node is None or not self._entered:
             return
         if node.IsA("vtkMRMLSegmentationNode") or node.IsA("vtkMRMLVolumeNode"):
             self._watchInputs()
@@ -377,7 +377,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._soon.start()
 
     def _update(self) -> None:
-        if self._parameterNode is None or self._updating:
+        if self._parameterNode is None or self._updating or not self._entered:
             return
         self._updating = True
         try:

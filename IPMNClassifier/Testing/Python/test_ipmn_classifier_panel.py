@@ -371,6 +371,19 @@ class PromisesTest(PanelCase):
         self.assertEqual(len(self.cases()), 1)
 
     @unittest.skipUnless(POSIX, "processes are counted by group")
+    def test_out_of_sight_nothing_is_started_and_work_goes_on(self) -> None:
+        self.choose_phantom()
+        number = self.press_and_pause_at("classify")
+        self.panel.exit()
+        self.add_phantom()
+        os.killpg(number, signal.SIGCONT)
+        self.assertTrue(until(lambda: not self.panel.running))
+        self.assertEqual(len(self.cases()), 1)
+        self.panel.enter()
+        self.settle()
+        self.assertIn("case 1: T1", self.panel.resultView.text)
+
+    @unittest.skipUnless(POSIX, "processes are counted by group")
     def test_leaving_the_scene_leaves_no_work_behind(self) -> None:
         self.choose_phantom()
         number = self.press_and_pause_at("classify")
