@@ -423,7 +423,12 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if chosen is not None and chosen is guess:
                 parts.append(_("{role} by {reason}").format(role=role, reason=guessed.reasons.get(role, _("its name"))))
         _showLine(self.ui.guessLabel, _("Guessed: {parts}.").format(parts=", ".join(parts)) if parts else "")
-        lines = odd_choices(node.t1Volume, node.t2Volume)
+        lines = [
+            _("{name} is chosen as {role} and looks like {other} by {reason}; check it.").format(
+                name=odd.name, role=odd.role, other=odd.looks_like, reason=odd.reason
+            )
+            for odd in odd_choices(node.t1Volume, node.t2Volume)
+        ]
         if self._layout is not None:
             lines += [notice.text for notice in self.logic.noticesAhead(*self._nodes(), self._layout)]
         _showLine(self.ui.warningsLabel, "\n".join(lines))

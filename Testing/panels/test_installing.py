@@ -54,9 +54,10 @@ def test_every_dependency_of_the_package_is_one_that_the_report_knows():
     assert set(dependencies.requirements()) - known == {"packaging"}
 
 
-def test_the_plan_names_what_is_missing_and_what_is_held(absent):
-    plan = dependencies.plan_installation()
-    text = plan.text()
+def test_the_plan_names_what_is_missing_and_what_is_held(absent, host):
+    from cadx.slicer.panel.installing import plan_text
+
+    text = plan_text(dependencies.plan_installation())
     assert "no-such-package>=1  (missing; tests; about 1 MB)" in text
     for name in ("numpy==", "SimpleITK==", "pydicom=="):
         assert name in text
@@ -103,7 +104,9 @@ def test_an_older_slicer_s_pip_is_used_where_there_is_no_other(absent, host):
     assert arguments[0] == "-c" and arguments[-1] == "no-such-package>=1"
 
 
-def test_torch_comes_from_the_pytorch_extension_where_it_is(absent, monkeypatch):
+def test_torch_comes_from_the_pytorch_extension_where_it_is(absent, host, monkeypatch):
+    from cadx.slicer.panel.installing import plan_text
+
     asked = {}
 
     class Logic:
@@ -113,7 +116,7 @@ def test_torch_comes_from_the_pytorch_extension_where_it_is(absent, monkeypatch)
     monkeypatch.setitem(sys.modules, "PyTorchUtils", types.SimpleNamespace(PyTorchUtilsLogic=Logic, __spec__=1))
     monkeypatch.setattr(dependencies, "NEEDS", (TORCH,))
     plan = dependencies.plan_installation()
-    assert "torch from the PyTorch extension" in plan.text()
+    assert "torch through the PyTorch extension" in plan_text(plan)
     with pytest.raises(CancelledError):
         dependencies.install(plan, windows=True)
     assert asked["torchVersionRequirement"] == ">=2.6"

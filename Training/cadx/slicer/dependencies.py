@@ -38,24 +38,25 @@ class Missing:
     requirement: str
     installed: str | None
 
-    def line(self) -> str:
-        """For people."""
-        state = f"{self.installed} is too old" if self.installed else "missing"
-        return f"{self.requirement}  ({state}; {self.need.purpose}; about {_size(self.need.megabytes)})"
-
 
 @dataclass(frozen=True)
 class InstallPlan:
     """What would be installed, and what stays as it is.
 
-    ``kept`` are lines of a pip constraints file; ``blocked`` names what Slicer itself brings in a version that is too
-    old, so that nothing can be installed.
+    Parameters
+    ----------
+    kept
+        Lines of a pip constraints file.
+    index
+        Where pip looks; empty for its own default.
+    torch_extension
+        Whether the PyTorch extension will choose torch.
     """
 
     missing: tuple[Missing, ...]
     kept: tuple[str, ...]
-    torch_from: str
     index: str
+    torch_extension: bool
 
     @property
     def blocked(self) -> tuple[Missing, ...]:
@@ -66,17 +67,6 @@ class InstallPlan:
     def megabytes(self) -> int:
         """Approximate download."""
         return sum(one.need.megabytes for one in self.missing)
-
-    def text(self) -> str:
-        """For the window that asks."""
-        torch = [one for one in self.missing if one.need.package in TORCH]
-        lines = ["Missing:", *(f"  {one.line()}" for one in self.missing), ""]
-        lines.append(f"From {self.index}, as pip is set up.")
-        if torch:
-            lines.append(f"torch from {self.torch_from}.")
-        lines.append(f"Download about {_size(self.megabytes)}, with what these packages need in turn.")
-        lines.append(f"Not replaced: {', '.join(self.kept) or 'nothing is there yet'}.")
-        return "\n".join(lines)
 
 
 def plan_installation() -> InstallPlan:
@@ -93,7 +83,7 @@ def plan_installation() -> InstallPlan:
         if not there or (installed and not wanted.specifier.contains(installed, prereleases=True)):
             missing.append(Missing(need, str(wanted), installed if there else None))
     kept = tuple(f"{name}=={version}" for name in NEVER_REPLACED if (version := _version(name)))
-    return InstallPlan(tuple(missing), kept, _torch_source(), _index())
+    return InstallPlan(tuple(missing), kept, _index(), util.find_spec("PyTorchUtils") is not None)
 
 
 def install(plan: InstallPlan, *, windows: bool) -> None:
@@ -243,19 +233,12 @@ def _install_torch() -> None:
         raise CancelledError("torch was not installed.")
 
 
-def _torch_source() -> str:
-    extension = "the PyTorch extension, which chooses the build for this machine's GPU"
-    return (
-        extension if util.find_spec("PyTorchUtils") else "the same place (with the PyTorch extension: the GPU's build)"
-    )
-
-
 def _index() -> str:
     """Where pip looks, without what may be a password in it."""
     if os.environ.get("PIP_NO_INDEX") and os.environ.get("PIP_FIND_LINKS"):
         return os.environ["PIP_FIND_LINKS"]
     url = os.environ.get("PIP_INDEX_URL", "")
-    return re.sub(r"//[^/@]*@", "//", url) or "the Python Package Index"
+    return re.sub(r"//[^/@]*@", "//", url)
 
 
 def _version(package: str) -> str | None:
@@ -263,10 +246,6 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _size(megabytes: int) -> str:
-    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes} MB"
 
 
 @contextlib.contextmanager

@@ -71,14 +71,24 @@ def guess_images(scene: Any) -> Guess:
     return _guess([max(found, key=lambda c: (c.quality > 0, c.order))] if found else [])
 
 
-def odd_choices(t1: Any, t2: Any) -> list[str]:
-    """What speaks against two chosen volume nodes (or None) as T1 and T2: a sentence for each that looks otherwise."""
-    lines = []
+@dataclass(frozen=True)
+class OddChoice:
+    """A volume node called ``name`` that was chosen as ``role`` and looks like ``looks_like``, and why."""
+
+    name: str
+    role: str
+    looks_like: str
+    reason: str
+
+
+def odd_choices(t1: Any, t2: Any) -> list[OddChoice]:
+    """Which of two chosen volume nodes (or None) look otherwise than T1 and T2."""
+    found = []
     for role, node in (("T1", t1), ("T2", t2)):
         seen = _candidate(node, 0) if node is not None and _is_image(node) else None
         if seen is not None and seen.role != role:
-            lines.append(f"{node.GetName()} is chosen as {role} and looks like {seen.role} by {seen.reason}; check it.")
-    return lines
+            found.append(OddChoice(node.GetName(), role, seen.role, seen.reason))
+    return found
 
 
 def _guess(chosen: Sequence[_Candidate]) -> Guess:

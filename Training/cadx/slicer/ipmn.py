@@ -19,7 +19,7 @@ from cadx.slicer.rois import node_to_roi
 from cadx.slicer.volumes import VolumeReader
 
 if TYPE_CHECKING:
-    from cadx.classify import Reading
+    from cadx.classify import Options, Reading
     from cadx.prepare.pipeline import CellLayout, Prepared
 
 BundleFolder = str | Path | None
@@ -110,18 +110,14 @@ class IPMNClassifierLogic(GradingLogic):
         CadxError
             At once, where the case cannot be graded as it stands.
         """
-        from cadx.classify import Options
-
-        if allWindows and firstSlice is not None:
-            raise InputError("firstSlice chooses one window and allWindows takes every one; give one of the two.")
+        options = _options(firstSlice, allWindows, explain, register, pad)
         case = self._case(t1, t2, roi)
         nodes = CaseNodes(t1, t2, roi)
         name = name or next_case_name(nodes)
         if is_taken(nodes, name):
             raise InputError(f"The case name {name} belongs to other images in this scene; give another name.")
         case = Case(case.images, case.roi, name)
-        chosen = Options(firstSlice, "all" if allWindows else "central", explain, register, pad)
-        pending = self.background(bundle, device).classify(case, chosen, progress=progress)
+        pending = self.background(bundle, device).classify(case, options, progress=progress)
         scene = t1.GetScene()
         return pending.then(lambda reading: _added(case, reading, nodes, scene))
 
@@ -165,24 +161,16 @@ class IPMNClassifierLogic(GradingLogic):
         return self.background(bundle, device).describe()
 
     def requestHash(
-        self,
-        t1: Any,
-        t2: Any,
-        roi: Any,
-        *,
-        bundle: BundleFolder = None,
-        device: str = "auto",
-        firstSlice: int | None = None,
-        allWindows: bool = False,
-        explain: bool = True,
-        register: bool = False,
-        pad: bool = False,
+        self, t1: Any, t2: Any, roi: Any, *, bundle: BundleFolder = None, device: str = "auto", **options: Any
     ) -> str:
-        """The ``request_sha256`` that a result of these nodes and options has: whether one still fits."""
-        from cadx.classify import Options, request_sha256
+        """The ``request_sha256`` that a result of these nodes has: whether one still fits.
 
-        options = Options(firstSlice, "all" if allWindows else "central", explain, register, pad)
-        return request_sha256(self.background(bundle, device).bundle, self._case(t1, t2, roi), options)
+        ``options`` are firstSlice, allWindows, explain, register and pad, as for :meth:`classifyInBackground`.
+        """
+        from cadx.classify import request_sha256
+
+        case = self._case(t1, t2, roi)
+        return request_sha256(self.background(bundle, device).bundle, case, _options(**options))
 
     def imagesHash(self, t1: Any, t2: Any, roi: Any) -> tuple[str, ...]:
         """Tells the images' content apart, whatever their nodes are called."""
@@ -220,6 +208,20 @@ class IPMNClassifierLogic(GradingLogic):
     def _case(self, t1: Any, t2: Any, roi: Any) -> Case:
         images = {"T1": self._volumes.read(t1), "T2": self._volumes.read(t2)}
         return Case(images, node_to_roi(roi))
+
+
+def _options(
+    firstSlice: int | None = None,
+    allWindows: bool = False,
+    explain: bool = True,
+    register: bool = False,
+    pad: bool = False,
+) -> Options:
+    from cadx.classify import Options
+
+    if allWindows and firstSlice is not None:
+        raise InputError("firstSlice chooses one window and allWindows takes every one; give one of the two.")
+    return Options(firstSlice, "all" if allWindows else "central", explain, register, pad)
 
 
 def _added(case: Case, reading: Reading, nodes: CaseNodes, scene: Any) -> GradedCase:

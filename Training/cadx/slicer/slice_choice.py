@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -45,15 +45,13 @@ class SliceChoice:
         return self.starts - 1
 
 
-def size_text(roi: Roi, layout: Any = None) -> str:
-    """Edge lengths by direction, and those that are used where the box had to be turned or enlarged."""
-    text = _sizes(roi)
-    if layout is None or np.abs(_by_direction(layout.box) - _by_direction(roi)).max() <= _NOTEWORTHY_MM:
-        return text
-    return f"{text}; used along T1's slices: {_sizes(layout.box)}"
+def is_same_size(roi: Roi, used: Roi) -> bool:
+    """Whether the box that is used has the ROI's size, to a millimetre: it grows where the ROI had to be turned."""
+    return bool(np.abs(_by_direction(used) - _by_direction(roi)).max() <= _NOTEWORTHY_MM)
 
 
-def _sizes(roi: Roi) -> str:
+def size_text(roi: Roi) -> str:
+    """Edge lengths by direction, mm."""
     edges = (f"{name} {mm:.0f}" for name, mm in zip(_DIRECTIONS, _by_direction(roi), strict=True))
     return " x ".join(edges) + " mm"
 

@@ -10,10 +10,11 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from cadx.errors import InputError
+from cadx.roi import Roi
 from cadx.slicer import placing
 from cadx.slicer.fitting import FitSource, fit_roi, fit_sources
 from cadx.slicer.rois import node_to_roi, set_roi
-from cadx.slicer.slice_choice import size_text
+from cadx.slicer.slice_choice import is_same_size, size_text
 
 
 class RoiControls:
@@ -48,7 +49,7 @@ class RoiControls:
         if placing_now:
             text = _("Click two opposite corners in a slice view; press the button again to leave it.")
         elif placed:
-            text = _("Size: {size}").format(size=size_text(node_to_roi(roi), layout))
+            text = _size_line(node_to_roi(roi), layout)
         else:
             text = _("Not placed yet.") if roi is not None else _("No ROI yet: place one, or fit one.")
         ui.sizeLabel.setText(text)
@@ -105,6 +106,13 @@ class RoiControls:
                     slicer.mrmlScene.RemoveNode(roi)
                 raise
             self._choose(roi)
+
+
+def _size_line(box: Roi, layout: Any) -> str:
+    text = _("Size: {size}").format(size=size_text(box))
+    if layout is None or is_same_size(box, layout.box):
+        return text
+    return text + _("; used along T1's slices: {size}").format(size=size_text(layout.box))
 
 
 def set_quietly(setter: Callable[[Any], None], widget: Any, value: Any) -> None:
