@@ -1,10 +1,9 @@
-"""What the panel may cost: no heavy package when it opens, little time, a grid that follows the ROI."""
+"""What opening the panel may load, and a grid that follows the ROI; Testing/host/measure.py says how long it takes."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -12,19 +11,14 @@ import pytest
 from cadx.child import package_environment
 
 HEAVY = ("torch", "timm", "monai", "torchvision", "pydantic", "typer", "matplotlib", "safetensors")
-OPEN_S = 0.5
-GRID_S = 0.15
 
 OPEN = """
-import sys, time
+import sys
 sys.path.insert(0, {host!r})
 from slicer_host import Host
 host = Host()
-import numpy, SimpleITK, slicer.util  # the application has loaded these
-start = time.perf_counter()
 panel = host.open({module!r})
-seconds = time.perf_counter() - start
-print(seconds, *(name for name in {heavy!r} if name in sys.modules))
+print(*(name for name in {heavy!r} if name in sys.modules))
 host.reset()
 """
 
@@ -38,10 +32,8 @@ def opening(repository) -> list[str]:
     return done.stdout.split()
 
 
-def test_opening_the_panel_loads_nothing_heavy_and_is_quick(repository):
-    runs = [opening(repository) for _ in range(3)]
-    assert {tuple(loaded) for _, *loaded in runs} == {()}
-    assert min(float(seconds) for seconds, *_ in runs) < OPEN_S
+def test_opening_the_panel_loads_nothing_heavy(repository):
+    assert opening(repository) == []
 
 
 def test_the_module_opens_without_the_packages_that_slicer_does_not_bring(repository):
@@ -69,14 +61,13 @@ def test_the_grid_follows_the_roi(ipmn_panel):
     parameters.t1Volume, parameters.t2Volume, parameters.roi = nodes.t1, nodes.t2, nodes.roi
     assert Host().until(lambda: ipmn_panel.tiles.shown is not None, 60)
     Host().until(lambda: not ipmn_panel.preparing, 60)
-    box, taken = node_to_roi(nodes.roi), []
-    for step in range(7):
+    box = node_to_roi(nodes.roi)
+    for step in range(1, 4):
         before = ipmn_panel.tiles.shown
-        set_roi(nodes.roi, Roi(box.center_ras + np.array([step + 1.0, 0, 0]), box.size_mm, box.axes))
-        start = time.perf_counter()
-        assert Host().until(lambda seen=before: ipmn_panel.tiles.shown is not seen, 5)
-        taken.append(time.perf_counter() - start)
-    assert np.median(taken) < GRID_S, taken
+        set_roi(nodes.roi, Roi(box.center_ras + np.array([step, 0, 0]), box.size_mm, box.axes))
+        assert Host().until(lambda seen=before: ipmn_panel.tiles.shown is not seen, 30)
+        moved = ipmn_panel.tiles.shown.centres_ras - before.centres_ras
+        np.testing.assert_allclose(moved @ box.axes[:, 0], box.axes[0, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["torch", "timm", "monai"])

@@ -22,8 +22,6 @@ from cadx.slicer import node_to_roi, nodes_of_class, set_roi
 
 from panel_case import POSIX, PanelCase, members, phantom, until
 
-SOON_S = 0.1
-
 
 def layers() -> list[Any]:
     return nodes_of_class(slicer.mrmlScene, "vtkMRMLSliceCompositeNode")
@@ -347,14 +345,13 @@ class PromisesTest(PanelCase):
     def test_the_event_loop_answers_while_the_worker_stands_still(self) -> None:
         self.choose_phantom()
         number = self.press_and_pause_at("classify")
-        longest, end = 0.0, time.monotonic() + 1.5
+        turns, end = 0, time.monotonic() + 1.5
         while time.monotonic() < end:
-            start = time.monotonic()
             slicer.app.processEvents()
-            longest = max(longest, time.monotonic() - start)
+            turns += 1
             time.sleep(0.005)
         self.assertTrue(self.panel.running)
-        self.assertLess(longest, SOON_S)
+        self.assertGreater(turns, 15, "a loop that waited for the worker would not go round")
         os.killpg(number, signal.SIGCONT)
         self.assertTrue(until(lambda: not self.panel.running))
         self.assertEqual(self.said(), "Done.")
