@@ -56,8 +56,6 @@ from cadx.slicer.slice_choice import SliceChoice
 from cadx.slicer.tiles import window_tiles
 
 TASK = "ipmn"
-CHANNELS = ("T1", "T2")
-SLICES_ALONG_EDGE = 3
 CENTRED = -1
 
 
@@ -235,7 +233,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ui, lambda: self._parameterNode.roi, lambda: self._parameterNode.t1Volume, self._chooseRoi
         )
         self.views = AttentionViews(slicer.mrmlScene)
-        self.tiles = TileGrid(ui.tilesFrame, CHANNELS, SLICES_ALONG_EDGE, self._onTile)
+        self.tiles = TileGrid(ui.tilesFrame, self._onTile)
         self.resultView = ResultView(ui.resultFrame)
         places = [_("T1"), _("T2"), _("T1 and T2 side by side"), _("nothing")]
         self.explanation = ExplanationSection(ui.explanationFrame, places, self._onPlaceOfAttention, self._onStrongest)
@@ -445,14 +443,17 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ui.centreButton.setEnabled(False)
             ui.windowLabel.setText("")
             return
-        slices = SliceChoice(layout, SLICES_ALONG_EDGE**2, self._firstOrNone())
+        count = self.logic.slicesInWindow(**self._with())
+        slices = SliceChoice(layout, count, self._firstOrNone())
         movable = slices.last_start > 0 and not node.allWindows
         ui.windowSlider.setEnabled(movable)
         ui.centreButton.setEnabled(movable and node.firstSlice != CENTRED)
         set_quietly(ui.windowSlider.setMaximum, ui.windowSlider, slices.last_start)
         set_quietly(ui.windowSlider.setValue, ui.windowSlider, slices.start)
         if node.allWindows:
-            text = _("all {count} sets of nine among slices {whole}").format(count=slices.starts, whole=slices.whole)
+            text = _("all {sets} sets of {count} among slices {whole}").format(
+                sets=slices.starts, count=count, whole=slices.whole
+            )
         else:
             text = _("slices {chosen} of {whole} ({low} to {high})").format(
                 chosen=slices.chosen, whole=slices.whole, low=slices.low, high=slices.high
@@ -482,12 +483,13 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if wanted == self._drawn and self.tiles.shown is not None:
             return
         self._drawn = wanted
-        tiles = window_tiles(prepared, window, grid_map, threshold=node.threshold, opacity=node.opacity)
+        channels = self.logic.channels(**self._with())
+        tiles = window_tiles(prepared, window, channels, grid_map, threshold=node.threshold, opacity=node.opacity)
         lines = [_("As fed to the model: patient's right (R) on the left, anterior up, from the lowest slice upwards.")]
         if node.registerT2 and not shown:
             lines.append(_("T2 is shown before registration; grading shows it after."))
         if node.allWindows:
-            lines.append(_("One set of nine is shown: after grading, the one with the clearest answer."))
+            lines.append(_("One set is shown: after grading, the one with the clearest answer."))
         self.tiles.show(tiles, "\n".join(lines))
 
     def _showResult(self) -> None:
@@ -577,9 +579,11 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _firstOrNone(self) -> int | None:
         """The first slice that the user chose, as long as the ROI holds it."""
-        last = 0 if self._layout is None else len(self._layout.slices) - SLICES_ALONG_EDGE**2
         first = self._parameterNode.firstSlice
-        return None if first == CENTRED or first > last else first
+        if first == CENTRED or self._layout is None:
+            return None
+        last = len(self._layout.slices) - self.logic.slicesInWindow(**self._with())
+        return first if first <= last else None
 
     # getting ready, by itself
 
@@ -647,15 +651,16 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             legend=node.showLegend,
         )
 
-    def _onTile(self, number: int, channel: int) -> None:
+    def _onTile(self, number: int, channel: str) -> None:
         """Show the tile's own image at its place."""
         tiles, node, scene = self.tiles.shown, self._parameterNode, slicer.mrmlScene
         if tiles is None:
             return
         if self._graded is not None and node.shownOn in (ShownOn.T1, ShownOn.T2):
-            node.shownOn = (ShownOn.T1, ShownOn.T2)[channel]
+            node.shownOn = ShownOn[channel]
         elif self._graded is None:
-            display.show_in_views(scene, (node.t1Volume, node.t2Volume)[channel], None, 0.0)
+            image = node.t1Volume if channel == "T1" else node.t2Volume
+            display.show_in_views(scene, image, None, 0.0)
         display.jump_to(scene, tiles.centres_ras[number])
 
     # inputs and ROI

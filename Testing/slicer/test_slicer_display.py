@@ -32,7 +32,7 @@ def nodes(scene):
 
 def test_tiles_are_the_grid_that_is_fed(prepared):
     window = prepared.window()
-    tiles = window_tiles(prepared, window)
+    tiles = window_tiles(prepared, window, PLAIN.channels)
     assert tiles.pixels.shape == (2, 9, 64, 64, 3)
     np.testing.assert_array_equal(
         tiles.pixels[..., 1], np.round(prepared.cells[:, list(window.indices)] * 255).astype(np.uint8)
@@ -43,7 +43,7 @@ def test_tiles_are_the_grid_that_is_fed(prepared):
 
 
 def test_a_tile_s_centre_is_that_of_its_cell_in_the_patient(prepared):
-    tiles = window_tiles(prepared, prepared.window())
+    tiles = window_tiles(prepared, prepared.window(), PLAIN.channels)
     offsets = (tiles.centres_ras - prepared.roi.center_ras) @ prepared.roi.axes
     np.testing.assert_allclose(offsets[:, :2], 0, atol=1e-6)
 
@@ -51,12 +51,14 @@ def test_a_tile_s_centre_is_that_of_its_cell_in_the_patient(prepared):
 def test_the_map_is_drawn_from_the_threshold_on_and_as_dense_as_asked(prepared):
     grid_map = np.ones((12, 12), dtype=np.float32)
     grid_map[:4, :4] = 3.0
-    plain = window_tiles(prepared, prepared.window()).pixels
-    drawn = window_tiles(prepared, prepared.window(), grid_map, threshold=0.5, opacity=0.6).pixels
+    plain = window_tiles(prepared, prepared.window(), PLAIN.channels).pixels
+    drawn = window_tiles(prepared, prepared.window(), PLAIN.channels, grid_map, threshold=0.5, opacity=0.6).pixels
     assert (drawn[:, 0] != plain[:, 0]).any()
     np.testing.assert_array_equal(drawn[:, 1:], plain[:, 1:])
     for silent in ({"opacity": 0.0}, {"threshold": 1.01}):
-        np.testing.assert_array_equal(window_tiles(prepared, prepared.window(), grid_map, **silent).pixels, plain)
+        np.testing.assert_array_equal(
+            window_tiles(prepared, prepared.window(), PLAIN.channels, grid_map, **silent).pixels, plain
+        )
 
 
 def test_the_legend_goes_from_dark_to_light():

@@ -236,7 +236,7 @@ class PromisesTest(PanelCase):
         self.assertGreater(self.ui.windowSlider.value, 0)
         self.ui.allWindowsCheckBox.setChecked(True)
         self.settle()
-        self.assertRegex(self.ui.windowLabel.text, r"all \d+ sets of nine")
+        self.assertRegex(self.ui.windowLabel.text, r"all \d+ sets of 9")
         self.classify()
         (case,) = self.cases()
         self.assertGreater(len(case.result()["windows"]), 1)

@@ -137,6 +137,14 @@ class IPMNClassifierLogic(GradingLogic):
         """What is noteworthy before anything is computed; a result of these nodes will say so too."""
         return [*self._case(t1, t2, roi).notices(), *layout.notices]
 
+    def channels(self, *, bundle: BundleFolder = None, device: str = "auto") -> tuple[str, ...]:
+        """The images that the bundle's model is fed, in their order."""
+        return self.background(bundle, device).bundle.preparation.channels
+
+    def slicesInWindow(self, *, bundle: BundleFolder = None, device: str = "auto") -> int:
+        """How many slices the bundle's model is fed."""
+        return self.background(bundle, device).bundle.preparation.grid.slices
+
     def prepareInBackground(
         self,
         t1: Any,

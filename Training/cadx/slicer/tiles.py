@@ -22,6 +22,8 @@ class Tiles:
 
     Parameters
     ----------
+    channels
+        Names of the images, such as ("T1", "T2").
     pixels
         (channels, tiles, rows, columns, 3) uint8.
     centres_ras
@@ -32,15 +34,22 @@ class Tiles:
         Whether the patient's right is on the left and anterior up.
     """
 
+    channels: tuple[str, ...]
     pixels: NDArray[np.uint8]
     centres_ras: Array
     repeated: tuple[bool, ...]
     radiological: bool
 
+    @property
+    def count(self) -> int:
+        """Tiles in a grid."""
+        return int(self.pixels.shape[1])
+
 
 def window_tiles(
     prepared: Prepared,
     window: Window,
+    channels: tuple[str, ...],
     grid_map: NDArray[np.floating] | None = None,
     *,
     threshold: float = LOWEST_SHOWN,
@@ -59,6 +68,7 @@ def window_tiles(
     columns, rows, _ = prepared.geometry.size_ijk
     middles = np.array([[(columns - 1) / 2, (rows - 1) / 2, index] for index in indices])
     return Tiles(
+        channels,
         colours.astype(np.uint8),
         prepared.geometry.to_ras(middles),
         tuple(index in indices[:place] for place, index in enumerate(indices)),

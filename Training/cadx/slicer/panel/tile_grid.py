@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from cadx.slicer.panel.pixels import to_pixmap
 from cadx.slicer.tiles import Tiles, height_text
 
-SMALL, LARGE = 53, 109
+_WIDTH, _SMALLEST = 333, 20
 _CAPTION_HEIGHT = 13
 _LETTER_WIDTH = 9
 _BUTTON_STYLE = (
@@ -27,19 +27,15 @@ class TileGrid:
     ----------
     parent
         Widget to be put into; gets a layout.
-    channels
-        Titles of the grids.
-    side
-        Tiles along an edge.
     clicked
-        Called with the tile's number and its grid's, 0 first.
+        Called with the tile's number, 0 first, and the name of its channel.
     """
 
-    def __init__(self, parent: Any, channels: tuple[str, ...], side: int, clicked: Callable[[int, int], None]) -> None:
-        self._channels = channels
-        self._side = side
+    def __init__(self, parent: Any, clicked: Callable[[int, str], None]) -> None:
         self._clicked = clicked
         self._tiles: Tiles | None = None
+        self._titles: list[Any] = []
+        self._buttons: list[list[Any]] = []
         layout = qt.QVBoxLayout(parent)
         layout.setContentsMargins(0, 0, 0, 0)
         self._status = qt.QLabel()
@@ -48,23 +44,21 @@ class TileGrid:
         self._grid = qt.QGridLayout(self._frame)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setSpacing(1)
-        self._buttons = [
-            [self._button(number, channel) for number in range(side * side)] for channel in range(len(channels))
-        ]
-        self._titles = [qt.QLabel(title) for title in channels]
         self._enlarge = qt.QCheckBox(_("Enlarge"))
         self._enlarge.setToolTip(_("Show the grids one above the other, twice as large."))
         self._enlarge.connect("toggled(bool)", lambda checked: self._arrange())
         layout.addWidget(self._status)
         layout.addWidget(self._frame)
         layout.addWidget(self._enlarge)
-        self._arrange()
         self.clear(_("Choose T1, T2 and a ROI to see the slices that the model is fed."))
 
     def show(self, tiles: Tiles, status: str) -> None:
         """Draw the tiles; ``status`` is a line above them."""
-        self._tiles = tiles
-        self._draw()
+        before, self._tiles = self._tiles, tiles
+        if not self._buttons or len(self._buttons[0]) != tiles.count or self._names() != tiles.channels:
+            self._build()
+        elif before is None or before is not tiles:
+            self._draw()
         self._status.setText(status)
         self._frame.setVisible(True)
         self._enlarge.setVisible(True)
@@ -94,25 +88,48 @@ class TileGrid:
         """As a user's click on a tile."""
         self._buttons[channel][number].click()
 
-    def _button(self, number: int, channel: int) -> Any:
+    def _names(self) -> tuple[str, ...]:
+        return tuple(str(title.text) for title in self._titles)
+
+    def _build(self) -> None:
+        """Widgets for as many grids and tiles as the model takes."""
+        assert self._tiles is not None
+        while self._grid.count():
+            self._grid.takeAt(0).widget().deleteLater()
+        self._titles = [qt.QLabel(channel) for channel in self._tiles.channels]
+        self._buttons = [
+            [self._button(number, channel) for number in range(self._tiles.count)] for channel in self._tiles.channels
+        ]
+        self._arrange()
+
+    def _button(self, number: int, channel: str) -> Any:
         button = qt.QToolButton()
         button.setStyleSheet(_BUTTON_STYLE)
         button.connect("clicked()", lambda: self._clicked(number, channel))
         return button
 
+    def _side(self) -> int:
+        return round(len(self._buttons[0]) ** 0.5)
+
+    def _size(self) -> int:
+        """Edge of a tile, so that all fit into a narrow panel; enlarged, one grid takes the width."""
+        across = self._side() * (1 if self._enlarge.checked else len(self._buttons))
+        return max(_SMALLEST, _WIDTH // across - 2)
+
     def _arrange(self) -> None:
-        large = bool(self._enlarge.checked)
-        size = LARGE if large else SMALL
+        if not self._buttons:
+            return
+        large, side, size = bool(self._enlarge.checked), self._side(), self._size()
         for channel, buttons in enumerate(self._buttons):
-            left = 0 if large else channel * (self._side + 1)
-            top = channel * (self._side + 1) if large else 0
-            self._grid.addWidget(self._titles[channel], top, left, 1, self._side)
+            left = 0 if large else channel * (side + 1)
+            top = channel * (side + 1) if large else 0
+            self._grid.addWidget(self._titles[channel], top, left, 1, side)
             for number, button in enumerate(buttons):
                 button.setFixedSize(size + 2, size + 2)
                 button.setIconSize(qt.QSize(size, size))
-                self._grid.addWidget(button, top + 1 + number // self._side, left + number % self._side)
-        self._grid.setColumnMinimumWidth(self._side, 0 if large else 6)
-        self._grid.setColumnStretch(2 * self._side + 1, 1)
+                self._grid.addWidget(button, top + 1 + number // side, left + number % side)
+        self._grid.setColumnMinimumWidth(side, 0 if large else 6)
+        self._grid.setColumnStretch(len(self._buttons) * (side + 1), 1)
         self._draw()
 
     def _draw(self) -> None:
@@ -125,10 +142,15 @@ class TileGrid:
 
     def _tip(self, channel: int, number: int) -> str:
         assert self._tiles is not None
-        text = _("{channel}, slice {number} of the nine, {height}: click to show it in the views")
+        text = _("{channel}, slice {number} of {count}, {height}: click to show it in the views")
         if self._tiles.repeated[number]:
-            text = _("{channel}, slice {number} of the nine, {height}, repeated: click to show it in the views")
-        return text.format(channel=self._channels[channel], number=number + 1, height=self._height(number, 1))
+            text = _("{channel}, slice {number} of {count}, {height}, repeated: click to show it in the views")
+        return text.format(
+            channel=self._tiles.channels[channel],
+            number=number + 1,
+            count=self._tiles.count,
+            height=self._height(number, 1),
+        )
 
     def _height(self, number: int, digits: int) -> str:
         assert self._tiles is not None
@@ -138,7 +160,7 @@ class TileGrid:
         """The tile with its number and, where there is room, its height; R and L where they are so."""
         assert self._tiles is not None
         large = bool(self._enlarge.checked)
-        size = LARGE if large else SMALL
+        size = self._size()
         pixmap = to_pixmap(self._tiles.pixels[channel, number])
         pixmap = pixmap.scaled(size, size, qt.Qt.IgnoreAspectRatio, qt.Qt.SmoothTransformation)
         caption = f"{number + 1}  {self._height(number, 0)} mm" if large else str(number + 1)
