@@ -48,6 +48,9 @@ def on_host(module: str) -> AbstractContextManager[object]:
 
 def main(arguments: list[str]) -> int:
     """Run all tests and write the verdict."""
+    if "--help" in arguments:
+        print(__doc__)
+        return 0
     host = "--host" in arguments
     names = [name for name in arguments if not name.startswith("--")]
     verdict = Path(names[0] if names else "in_slicer.json")

@@ -20,6 +20,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--width", type=int, default=400)
     given = parser.parse_args()
+    if not (REPOSITORY / given.module / "Testing" / "Python" / "states.py").is_file():
+        parser.error(f"there is no module {given.module} with states to photograph")
     tests = REPOSITORY / given.module / "Testing" / "Python"
     sys.path[:0] = [str(REPOSITORY / "Training"), str(tests)]
     from slicer_host import Host

@@ -14,6 +14,7 @@ from cadx.errors import CancelledError, InputError, RefusedError
 from cadx.slicer import IPMNClassifierLogic, add_case, case_from_nodes, find_cases, own_scene
 from cadx.slicer.runtime import nodes_of_class
 
+from slicer_samples import case as case_samples
 from support import write
 
 
@@ -130,3 +131,55 @@ def test_a_batch_becomes_a_table(logic, case, bundle, tmp_path):
         assert "gone.nii.gz" in table.GetCellText(1, columns["warnings"])
         with pytest.raises(InputError, match="no table absent.csv"):
             logic.classifyBatch(tmp_path / "absent.csv", tmp_path / "o", scene=scene, bundle=bundle.folder)
+
+
+def test_two_patients_asked_at_once_get_names_of_their_own(logic, nodes, bundle, case):
+    scene = nodes.t1.GetScene()
+    other = add_case(scene, t1=case.images["T1"], t2=case.images["T2"], roi=case.roi)
+    jobs = [
+        logic.classifyInBackground(one.t1, one.t2, one.roi, bundle=bundle.folder, device="cpu")
+        for one in (nodes, other)
+    ]
+    assert [job.result.case.name for job in jobs] == ["case 1", "case 2"]
+    assert jobs[0].result.nodes.table.GetNumberOfRows() == 2
+    again = logic.classify(other.t1, other.t2, other.roi, bundle=bundle.folder, device="cpu")
+    assert again.case.name == "case 2" and again.nodes.table.GetNumberOfRows() == 2
+    with pytest.raises(InputError, match="belongs to other images"):
+        logic.classify(other.t1, other.t2, other.roi, bundle=bundle.folder, device="cpu", name="case 1")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"t1": "t1.nii"}, "str is no node"),
+        ({"roi": (1, 2, 3)}, "No ROI is selected"),
+        ({"firstSlice": 2.5}, "firstSlice is 2.5"),
+        ({"firstSlice": "3"}, "firstSlice is '3'"),
+        ({"firstSlice": 99}, "cannot start at slice 99"),
+        ({"device": "gpu"}, "no device 'gpu'"),
+        ({"bundle": 3}, "The bundle is no path"),
+        ({"name": 7}, "The case name is no text"),
+    ],
+)
+def test_what_people_do_wrong_is_one_sentence_at_once(logic, nodes, bundle, change, complaint):
+    given = {"t1": nodes.t1, "t2": nodes.t2, "roi": nodes.roi, "bundle": bundle.folder, "device": "cpu", **change}
+    with pytest.raises(InputError, match=complaint):
+        logic.classifyInBackground(given.pop("t1"), given.pop("t2"), given.pop("roi"), **given)
+    assert logic.workerId() is None, "nothing was started"
+
+
+def test_nodes_of_two_scenes_or_of_none_are_one_sentence(logic, nodes, bundle):
+    with own_scene() as other:
+        foreign = add_case(other, **case_samples())
+        with pytest.raises(InputError, match="not nodes of one scene"):
+            logic.classify(nodes.t1, foreign.t2, nodes.roi, bundle=bundle.folder)
+
+
+def test_numpy_s_whole_numbers_and_a_single_format_will_do(logic, nodes, bundle, tmp_path):
+    with logic:
+        graded = logic.classify(nodes.t1, nodes.t2, nodes.roi, bundle=bundle.folder, firstSlice=np.int64(0))
+        assert [f.name for f in logic.export(graded, tmp_path / "one", formats="json")] == ["result.json"]
+        assert "case 1" in repr(graded) and len(repr(graded)) < 300
+        with pytest.raises(InputError, match="no graded case"):
+            logic.export(None, tmp_path / "two")
+    assert logic.workerId() is None

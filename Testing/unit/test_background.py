@@ -125,7 +125,65 @@ def test_only_the_latest_cases_are_kept(background, case):
         t1 = case.images["T1"].with_voxels(case.images["T1"].voxels + n)
         background.prepared(replace(case, images={**case.images, "T1": t1}))
         time.sleep(0.02)
-    assert len(list(background._scratch.iterdir())) == KEPT_CASES
+    assert len(list(background._cases.iterdir())) == KEPT_CASES
+
+
+def test_jobs_keep_their_own_answers_whatever_comes_after(background, case):
+    """Other windows, another ROI and more patients than are kept, all asked before the first is taken."""
+    moved = replace(case, roi=replace(case.roi, center_ras=case.roi.center_ras + [6.0, 0, 0]))
+    voxels = case.images["T1"].voxels
+    others = [
+        replace(case, images={**case.images, "T1": case.images["T1"].with_voxels(voxels + n)})
+        for n in range(1, KEPT_CASES + 2)
+    ]
+    expected = [background.classify(one).result for one in (case, moved)]
+    pending = [background.classify(one) for one in (case, moved, *others)]
+    assert pending[-1].result.result.label
+    for job, alone in zip(pending, expected, strict=False):
+        assert job.result.result.probabilities == alone.result.probabilities
+        np.testing.assert_array_equal(job.result.attention.voxels, alone.attention.voxels)
+        np.testing.assert_array_equal(job.result.shown.grid_map, alone.shown.grid_map)
+        np.testing.assert_array_equal(job.result.shown.grid, alone.shown.grid)
+    for job in pending:
+        assert job.result.result.status == "ok"
+    assert list(background._answers.iterdir()) == []
+
+
+def test_closed_before_the_result_was_taken_is_one_sentence(background, case):
+    job = background.classify(case)
+    while not job.poll():
+        time.sleep(0.01)
+    background.close()
+    with pytest.raises(InputError, match="closed before the result was taken"):
+        _ = job.result
+
+
+def test_nothing_stays_behind_when_a_program_ends_without_closing(bundle, case, tmp_path):
+    from cadx.io.exchange import put_volume
+
+    for role, volume in case.images.items():
+        put_volume(tmp_path, role, volume)
+    code = (
+        "import sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from cadx.background import BackgroundClassifier\n"
+        "from cadx.case import Case\n"
+        "from cadx.io.exchange import get_volume\n"
+        "from cadx.roi import Roi\n"
+        "folder = Path(sys.argv[1])\n"
+        "images = {role: get_volume(folder, role) for role in ('T1', 'T2')}\n"
+        "center, size = (np.array(numbers) for numbers in (CENTER, SIZE))\n"
+        "classifier = BackgroundClassifier(Path(sys.argv[2]), 'cpu')\n"
+        "job = classifier.classify(Case(images, Roi(center, size)))\n"
+        "print(classifier._scratch, classifier.worker_id)\n"
+    )
+    code = code.replace("CENTER", str(case.roi.center_ras.tolist())).replace("SIZE", str(case.roi.size_mm.tolist()))
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), str(bundle.folder)], capture_output=True, text=True, check=True
+    )
+    scratch, worker = done.stdout.split()
+    assert not Path(scratch).exists()
+    assert not any(Path(f"/proc/{worker}").glob("cmdline")) or "Z" in Path(f"/proc/{worker}/stat").read_text()
 
 
 def test_a_bad_bundle_is_known_before_anything_starts(tmp_path):

@@ -39,7 +39,8 @@ def worker(bundle):
 
 def classify(folder: Path, roi: Roi, **options: object) -> dict:
     data = RoiData.of(roi).model_dump(mode="json")
-    return {"do": "classify", "folder": str(folder), "roi": data, "options": options, "name": "pattern"}
+    folders = {"folder": str(folder), "answers": str(folder)}
+    return {"do": "classify", **folders, "roi": data, "options": options, "name": "pattern"}
 
 
 def members(group: int) -> list[int]:

@@ -9,6 +9,7 @@ import hashlib
 import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 
 from cadx.case import Case
 from cadx.classify import Options, Reading, WindowReading
-from cadx.errors import RefusedError
+from cadx.errors import InputError, RefusedError
 from cadx.io.exchange import get_volume, put_volume
 from cadx.job import Job, Pending, WorkerProcess
 from cadx.models.bundle import Bundle
@@ -56,6 +57,12 @@ class BackgroundClassifier:
         self._python = python
         self._preparation = Preparation(self.bundle.preparation)
         self._scratch = Path(tempfile.mkdtemp(prefix="cadx-background-"))
+        # images must not stay behind, whatever ends the program
+        weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+        self._cases, self._answers = self._scratch / "cases", self._scratch / "answers"
+        for folder in (self._cases, self._answers):
+            folder.mkdir()
+        self._held: list[tuple[Path, Job]] = []
         self._worker: WorkerProcess | None = None
         self._last_log = ""
 
@@ -118,16 +125,19 @@ class BackgroundClassifier:
         options = options or Options()
         self.check(case, pad=options.pad)
         folder = self._folder(case)
+        answers = Path(tempfile.mkdtemp(dir=self._answers))
         request = Classify(
             id=0,
             folder=str(folder),
+            answers=str(answers),
             roi=RoiData.of(case.roi),
             options=options,
             name=case.name,
             command=command,
         )
         job = Job(self._running(), request.model_dump(mode="json"), progress)
-        return Pending(job, lambda answer: self._reading(case, folder, options, answer))
+        self._held.append((folder, job))
+        return Pending(job, lambda answer: self._reading(case, folder, job, answers, options, answer))
 
     def end(self) -> None:
         """End the worker, if there is one, with all its children; what was prepared is kept."""
@@ -162,7 +172,7 @@ class BackgroundClassifier:
             case.images[channel].sha256() for channel in self._preparation.spec.channels if channel in case.images
         )
         storage = "".join(str(volume.geometry.ijk_to_ras.tolist()) for volume in case.images.values())
-        folder = self._scratch / hashlib.sha256((content + storage).encode()).hexdigest()[:32]
+        folder = self._cases / hashlib.sha256((content + storage).encode()).hexdigest()[:32]
         if not folder.is_dir():
             self._make_room()
             stage = Path(tempfile.mkdtemp(dir=self._scratch))
@@ -172,18 +182,35 @@ class BackgroundClassifier:
         return folder
 
     def _make_room(self) -> None:
-        folders = sorted((p for p in self._scratch.iterdir()), key=lambda path: path.stat().st_mtime)
-        for folder in folders[: len(folders) - KEPT_CASES + 1]:
+        """Forget the oldest images that nobody waits for."""
+        self._held = [(folder, job) for folder, job in self._held if job.error is None]
+        held = {folder for folder, _ in self._held}
+        folders = sorted(self._cases.iterdir(), key=lambda path: path.stat().st_mtime)
+        spare = [folder for folder in folders if folder not in held]
+        for folder in spare[: max(0, len(folders) - KEPT_CASES + 1)]:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _reading(self, case: Case, folder: Path, options: Options, answer: dict[str, Any]) -> Reading:
+    def _reading(
+        self, case: Case, folder: Path, job: Job, answers: Path, options: Options, answer: dict[str, Any]
+    ) -> Reading:
         """Put the worker's answer and its files together as the classifier itself would have returned them."""
+        try:
+            return self._read_answer(case, answers, options, answer)
+        except OSError as error:
+            raise InputError("The classifier was closed before the result was taken; classify again.") from error
+        finally:
+            self._held = [held for held in self._held if held[1] is not job]
+            shutil.rmtree(answers, ignore_errors=True)
+
+    def _read_answer(self, case: Case, answers: Path, options: Options, answer: dict[str, Any]) -> Reading:
         result = Result.from_json(answer["document"])
         if result.status == "refused":
             raise RefusedError(str(result.reason))
+        if not answers.is_dir():
+            raise FileNotFoundError(answers)
         here = self.prepared(case, pad=options.pad)
         assert here is not None
-        cells = replace(here, cells=np.load(folder / "cells.npy"))
+        cells = replace(here, cells=np.load(answers / "cells.npy"))
         shown = answer["shown"]
         window = Window(tuple(shown["window"]))
         explained = shown["explained"]
@@ -194,9 +221,9 @@ class BackgroundClassifier:
                 window,
                 cells.grid(window),
                 np.array(shown["probabilities"]),
-                np.load(folder / "map.npy") if explained else None,
+                np.load(answers / "map.npy") if explained else None,
             ),
-            attention=_copied(get_volume(folder, "attention")) if explained else None,
+            attention=_copied(get_volume(answers, "attention")) if explained else None,
         )
 
 

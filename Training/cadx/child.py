@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -58,6 +59,8 @@ class Child:
         )
         assert self.process.stdout is not None
         os.set_blocking(self.process.stdout.fileno(), False)
+        # also when the program ends without having ended it
+        self._finalizer = weakref.finalize(self, _end_group, self.process)
 
     @property
     def alive(self) -> bool:
@@ -99,13 +102,7 @@ class Child:
 
     def end(self) -> None:
         """End it and all its children; nothing of it is left. It holds nothing that would be lost."""
-        if os.name == "posix":
-            # the leader's number is also the group's, whether it lives or not
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-        elif self.alive:
-            command = ["taskkill", "/T", "/F", "/PID", str(self.process.pid)]
-            subprocess.run(command, check=False, capture_output=True, creationflags=NO_WINDOW)
+        self._finalizer()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(END_WITHIN_S)
         for stream in (self.process.stdin, self.process.stdout):
@@ -128,6 +125,16 @@ class Child:
         else:
             reason = f"ended by itself with code {code}"
         return f"The background process {reason}; try again, and look at the log if it happens twice."
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    if os.name == "posix":
+        # the leader's number is also the group's, whether it lives or not
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    elif process.poll() is None:
+        command = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
+        subprocess.run(command, check=False, capture_output=True, creationflags=NO_WINDOW)
 
 
 def package_environment() -> dict[str, str]:

@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _given[:] = arguments
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
-        code = int(app(arguments, standalone_mode=False) or 0)
+        code = int(app(arguments, prog_name="cadx", standalone_mode=False) or 0)
         # typer turns Ctrl-C into an exit code of its own
         return _complain("Cancelled.", code) if code == CancelledError.exit_code else code
     except typer.Exit as stop:

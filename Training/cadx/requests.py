@@ -62,11 +62,12 @@ class Describe(Strict):
 
 
 class Classify(Strict):
-    """Grade the case in ``folder``; the map is left there."""
+    """Grade the case in ``folder``; cells, map and attention are left in ``answers``, a folder of its own."""
 
     do: Literal["classify"] = "classify"
     id: int
     folder: str
+    answers: str
     roi: RoiData
     options: Options = Options()
     name: str = "case"

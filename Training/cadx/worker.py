@@ -106,7 +106,8 @@ class Worker:
         self._folder = folder
 
     def _classify(self, request: Classify) -> None:
-        folder, options, report = Path(request.folder), request.options, self._progress(request.id)
+        folder, answers = Path(request.folder), Path(request.answers)
+        options, report = request.options, self._progress(request.id)
         images = {channel: get_volume(folder, channel) for channel in self._preparation.spec.channels}
         case = Case(images, request.roi.to_roi(), request.name)
         try:
@@ -120,10 +121,10 @@ class Worker:
             refused = self.classifier.refusal(case, error, options, request.command)
             self._emit({"id": request.id, "event": "result", "document": refused.to_json()})
             return
-        np.save(folder / "cells.npy", reading.prepared.cells)
+        np.save(answers / "cells.npy", reading.prepared.cells)
         if reading.attention is not None and reading.shown.grid_map is not None:
-            put_volume(folder, "attention", reading.attention)
-            np.save(folder / "map.npy", reading.shown.grid_map)
+            put_volume(answers, "attention", reading.attention)
+            np.save(answers / "map.npy", reading.shown.grid_map)
         shown = {
             "window": list(reading.shown.window.indices),
             "probabilities": reading.shown.probabilities.tolist(),

@@ -38,6 +38,25 @@ class Window:
         return self.indices[0]
 
 
+def window_of(slices: int, count: int, first: int | None = None) -> Window:
+    """The window of ``count`` slices that starts at slice ``first`` of so many; the central one by default.
+
+    Raises
+    ------
+    InputError
+        If the window does not lie within the slices.
+    """
+    if slices < count and first in (None, 0):
+        return Window(tuple(min(i, slices - 1) for i in range(count)))
+    start = slices // 2 - count // 2 if first is None else first
+    if not 0 <= start <= slices - count:
+        raise InputError(
+            f"The window cannot start at slice {start}: the ROI holds {slices} slices, so the start lies between 0 and "
+            f"{max(0, slices - count)}."
+        )
+    return Window(tuple(range(start, start + count)))
+
+
 @dataclass(frozen=True, eq=False)
 class CellLayout:
     """Where the cells of a ROI lie, before any voxel is read.
@@ -95,16 +114,7 @@ class Prepared:
         InputError
             If the window does not lie within the ROI's slices.
         """
-        k, n = self.spec.slices, self.slices
-        if n < k and first in (None, 0):
-            return Window(tuple(min(i, n - 1) for i in range(k)))
-        start = n // 2 - k // 2 if first is None else first
-        if not 0 <= start <= n - k:
-            raise InputError(
-                f"The window cannot start at slice {start}: the ROI holds {n} slices, so the start lies "
-                f"between 0 and {max(0, n - k)}."
-            )
-        return Window(tuple(range(start, start + k)))
+        return window_of(self.slices, self.spec.slices, first)
 
     def windows(self) -> list[Window]:
         """Every window, inferior to superior."""

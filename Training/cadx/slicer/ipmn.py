@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,26 +101,40 @@ class IPMNClassifierLogic(GradingLogic):
         pad
             Repeat the last slice where the ROI holds too few.
         name
-            What to call the case in the table, never a patient's name; by default "case 1" and so on. Grading the
-            same nodes under the same name again replaces what was stored.
+            What to call the case in the table, never a patient's name; by default the name under which these nodes
+            are stored, or else "case 1" and so on. Grading the same nodes under the same name again replaces what was
+            stored.
         progress
             Called with stage and fraction while the job is polled.
 
+        Returns
+        -------
+        Pending of GradedCase
+            ``poll()`` returns at once and says whether it is done, ``result`` waits, ``cancel()`` ends the worker. All
+            jobs of a logic share one worker, which answers in turn: cancelling one, or asking for another bundle or
+            device, cancels all.
+
         Raises
         ------
+        InputError
+            At once, if a node, the bundle, an option or the name cannot be used.
+        RefusedError
+            At once, if the ROI holds too few slices.
         CadxError
-            At once, where the case cannot be graded as it stands.
+            When the result is taken, for what comes up in the worker, such as a device that does not work.
         """
+        from cadx.prepare.pipeline import window_of
+
         options = _options(firstSlice, allWindows, explain, register, pad)
         case = self._case(t1, t2, roi)
         nodes = CaseNodes(t1, t2, roi)
-        name = name or next_case_name(nodes)
-        if is_taken(nodes, name):
-            raise InputError(f"The case name {name} belongs to other images in this scene; give another name.")
-        case = Case(case.images, case.roi, name)
+        _require_scene(nodes)
+        _name(nodes, name)
+        layout = self.layout(t1, t2, roi, bundle=bundle, device=device, pad=pad)
+        window_of(len(layout.slices), self.slicesInWindow(bundle=bundle, device=device), options.start)
         pending = self.background(bundle, device).classify(case, options, progress=progress)
         scene = t1.GetScene()
-        return pending.then(lambda reading: _added(case, reading, nodes, scene))
+        return pending.then(lambda reading: _added(case, reading, nodes, scene, name))
 
     def layout(
         self, t1: Any, t2: Any, roi: Any, *, bundle: BundleFolder = None, device: str = "auto", pad: bool = False
@@ -227,13 +242,35 @@ def _options(
 ) -> Options:
     from cadx.classify import Options
 
-    if allWindows and firstSlice is not None:
+    try:
+        first = None if firstSlice is None else operator.index(firstSlice)
+    except TypeError as error:
+        raise InputError(f"firstSlice is {firstSlice!r}; give a whole number, 0 for the ROI's lowest slice.") from error
+    if allWindows and first is not None:
         raise InputError("firstSlice chooses one window and allWindows takes every one; give one of the two.")
-    return Options(firstSlice, "all" if allWindows else "central", explain, register, pad)
+    return Options(first, "all" if allWindows else "central", explain, register, pad)
 
 
-def _added(case: Case, reading: Reading, nodes: CaseNodes, scene: Any) -> GradedCase:
+def _require_scene(nodes: CaseNodes) -> None:
+    scenes = [node.GetScene() for node in (nodes.t1, nodes.t2, nodes.roi)]
+    if scenes[0] is None or any(scene is not scenes[0] for scene in scenes):
+        raise InputError("T1, T2 and ROI are not nodes of one scene; choose three that are.")
+
+
+def _name(nodes: CaseNodes, name: str | None) -> str:
+    """What the case is called, which no other images in the scene may be."""
+    if not isinstance(name, str | None):
+        raise InputError("The case name is no text; give one such as 'case 7'.")
+    chosen = name or next_case_name(nodes)
+    if is_taken(nodes, chosen):
+        raise InputError(f"The case name {chosen} belongs to other images in this scene; give another name.")
+    return chosen
+
+
+def _added(case: Case, reading: Reading, nodes: CaseNodes, scene: Any, name: str | None) -> GradedCase:
     """The scene is touched here and not before, in the thread that takes the result."""
     if not all(scene.IsNodePresent(node) for node in (nodes.t1, nodes.t2, nodes.roi)):
         raise InputError("A volume or the ROI was removed from the scene meanwhile; nothing was added, choose again.")
-    return GradedCase(case, reading, store_reading(nodes, reading, case.name))
+    # other jobs may have been stored since this one was started
+    named = Case(case.images, case.roi, _name(nodes, name))
+    return GradedCase(named, reading, store_reading(nodes, reading, named.name))

@@ -12,9 +12,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from cadx.case import Case
+from cadx.errors import InputError
 from cadx.job import CommandJob, Pending
 from cadx.slicer.results import CaseNodes, append_row, create_table
 from cadx.slicer.runtime import main_scene, python_program
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 ProgressCall = Callable[[str, float], None]
 FORMATS = ("json", "csv", "png")
 BATCH_FAILURES = 4
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GradedCase:
     """A graded case: what went in, what came out, and the nodes that hold it in the scene."""
 
@@ -50,6 +52,10 @@ class GradedCase:
         """The document of ``result.json``."""
         return self.reading.result.to_json()
 
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{name} {share:.3f}" for name, share in self.probabilities.items())
+        return f"GradedCase({self.case.name}: {self.label}; {shares}; {self.reading.result.disclaimer})"
+
 
 class GradingLogic:
     """Keeps the worker of the bundle and device that were used last.
@@ -63,6 +69,13 @@ class GradingLogic:
     def __init__(self, python: str | None = None) -> None:
         self._python = python
         self._used: BackgroundClassifier | None = None
+        self._batches: list[CommandJob] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def classifyBatch(self, cases: str | Path, outputFolder: str | Path, **options: Any) -> Any:
         """Grade every row of a table and wait; takes what :meth:`classifyBatchInBackground` takes."""
@@ -111,9 +124,10 @@ class GradingLogic:
         arguments += [f"--bundle={bundle or shipped_bundle()}", f"--device={device}", "--json"]
         arguments += ["--resume"] if resume else []
         job = CommandJob(arguments, self.python, (0, BATCH_FAILURES), lambda line: _report_case(line, report))
+        self._batches = [known for known in self._batches if not known.done] + [job]
         return Pending(job, lambda lines: _table(receiver, Path(outputFolder) / "summary.csv"))
 
-    def export(self, result: GradedCase, folder: str | Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+    def export(self, result: GradedCase, folder: str | Path, formats: str | Sequence[str] = FORMATS) -> list[Path]:
         """Write ``json``, ``csv`` and ``png`` of a graded case, or what of these was chosen; returns the files.
 
         Raises
@@ -123,7 +137,10 @@ class GradingLogic:
         """
         from cadx import output
 
-        return output.export_reading(Path(folder), result.case, result.reading, formats)
+        if not isinstance(result, GradedCase):
+            raise InputError("What is to be exported is no graded case; give what classify returned.")
+        chosen = (formats,) if isinstance(formats, str) else formats
+        return output.export_reading(Path(folder), result.case, result.reading, chosen)
 
     def background(self, bundle: str | Path | None = None, device: str = "auto") -> BackgroundClassifier:
         """The classifier behind it; another bundle or device ends the worker of the last.
@@ -136,11 +153,16 @@ class GradingLogic:
         from cadx.background import BackgroundClassifier
         from cadx.library import shipped_bundle
 
+        if not isinstance(bundle, str | Path | None):
+            raise InputError("The bundle is no path; give the folder of a model bundle.")
+        if device not in DEVICES:
+            raise InputError(f"There is no device '{device}'; choose one of {', '.join(DEVICES)}.")
         folder = Path(bundle or shipped_bundle())
         used = self._used
         if used is None or (used.bundle.folder, used.device) != (folder, device):
             fresh = BackgroundClassifier(folder, device, self.python)
-            self.close()
+            if used is not None:
+                used.close()
             self._used = used = fresh
         return used
 
@@ -167,7 +189,10 @@ class GradingLogic:
             self._used.end()
 
     def close(self) -> None:
-        """End the worker and remove what was prepared."""
+        """End the worker and every batch, and remove what was prepared; the logic can be used again."""
+        for batch in self._batches:
+            batch.cancel()
+        self._batches = []
         if self._used is not None:
             self._used.close()
             self._used = None

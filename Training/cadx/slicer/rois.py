@@ -26,7 +26,7 @@ def node_to_roi(node: Any) -> Roi:
     InputError
         If the node is missing, not placed yet, or stands under a non-linear transform.
     """
-    if node is None or not node.IsA("vtkMRMLMarkupsROINode"):
+    if not hasattr(node, "IsA") or not node.IsA("vtkMRMLMarkupsROINode"):
         raise InputError("No ROI is selected; choose or draw a box around the organ.")
     name = node.GetName() or "ROI"
     parent_matrix(node)  # refuses a non-linear transform
@@ -60,7 +60,7 @@ def set_roi(node: Any, roi: Roi) -> None:
     InputError
         If the node is missing, or its transform is not linear, is singular, or would skew this box.
     """
-    if node is None or not node.IsA("vtkMRMLMarkupsROINode"):
+    if not hasattr(node, "IsA") or not node.IsA("vtkMRMLMarkupsROINode"):
         raise InputError("No ROI is selected; choose or draw a box around the organ.")
     slicer = slicer_module()
     axes, center, scale = _in_node_space(node, roi)

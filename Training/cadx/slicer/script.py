@@ -40,4 +40,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
         return UNEXPECTED
     from cadx.cli import main
 
-    return main([command, *given])
+    code = main([command, *given])
+    if "--help" in given:
+        print(f"As a script of 3D Slicer, also: {INSTALL} installs what is missing first.")
+    return code

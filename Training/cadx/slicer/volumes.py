@@ -40,6 +40,8 @@ def node_to_volume(node: Any) -> Volume:
     """
     if node is None:
         raise InputError("No volume is selected; choose one.")
+    if not hasattr(node, "GetClassName"):
+        raise InputError(f"{type(node).__name__} is no node; give a volume node of the scene.")
     name = node.GetName() or "volume"
     image = node.GetImageData() if node.GetClassName() in _SCALAR_CLASSES else None
     if node.GetClassName() not in _SCALAR_CLASSES or (image and image.GetNumberOfScalarComponents() > 1):
@@ -98,7 +100,8 @@ class VolumeReader:
 
     def read(self, node: Any) -> Volume:
         """As :func:`node_to_volume`, which also says what it raises."""
-        image = node.GetImageData() if node is not None and node.GetClassName() in _SCALAR_CLASSES else None
+        known = hasattr(node, "GetClassName") and node.GetClassName() in _SCALAR_CLASSES
+        image = node.GetImageData() if known else None
         if image is None:
             return node_to_volume(node)
         place = (parent_matrix(node) @ _ijk_to_ras(node)).tobytes()
