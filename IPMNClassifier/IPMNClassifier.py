@@ -485,7 +485,11 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._drawn = wanted
         channels = self.logic.channels(**self._with())
         tiles = window_tiles(prepared, window, channels, grid_map, threshold=node.threshold, opacity=node.opacity)
-        lines = [_("As fed to the model: patient's right (R) on the left, anterior up, from the lowest slice upwards.")]
+        radiological = _(
+            "As fed to the model: patient's right (R) on the left, anterior up, from the lowest slice upwards."
+        )
+        turned = _("As fed to the model, which was trained on slices turned against the usual view; the lowest first.")
+        lines = [radiological if tiles.radiological else turned]
         if node.registerT2 and not shown:
             lines.append(_("T2 is shown before registration; grading shows it after."))
         if node.allWindows:

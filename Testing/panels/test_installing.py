@@ -124,6 +124,15 @@ def test_torch_comes_from_the_pytorch_extension_where_it_is(absent, host, monkey
     assert asked["askConfirmation"] is False
 
 
+def test_a_torch_that_is_too_old_is_renewed_and_slicer_s_own_stays(absent, monkeypatch):
+    old = {"torch": "2.0.0", "torchvision": "0.15.0", "numpy": "2.4.6"}
+    monkeypatch.setattr(dependencies, "NEEDS", (Need("json", "torch", "the models", 3000),))
+    monkeypatch.setattr(dependencies, "_version", old.get)
+    plan = dependencies.plan_installation()
+    assert [one.requirement for one in plan.missing] == ["torch>=2.6"]
+    assert plan.blocked == () and plan.kept == ("numpy==2.4.6",)
+
+
 def test_a_pip_that_fails_is_one_sentence(absent, host):
     failure = subprocess.CalledProcessError(1, "pip")
     with (

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cadx.explain.display import height_text
 from cadx.prepare.pipeline import Preparation
 from cadx.slicer import add_case, node_to_roi
 from cadx.slicer.display import jump_to, set_threshold, show_in_views, show_side_by_side
 from cadx.slicer.placing import is_placed, is_placing, new_roi, start_placing, stop_placing
 from cadx.slicer.runtime import nodes_of_class, slicer_module
 from cadx.slicer.scene import set_slice_views
-from cadx.slicer.tiles import height_text, legend_pixels, window_tiles
+from cadx.slicer.tiles import legend_pixels, window_tiles
 from cadx.slicer.volumes import VolumeReader
 
 from slicer_samples import case as sample_case

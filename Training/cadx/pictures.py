@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadx.classify import Reading
-from cadx.explain.display import display_range
-from cadx.prepare.grid import smooth_cells, tile, untile
+from cadx.explain.display import display_range, height_text
+from cadx.prepare.grid import cell_centres, smooth_cells, tile, untile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,25 +117,23 @@ def _show_cells(axes: Axes, image: NDArray[np.float32], reading: Reading) -> Non
     prepared = reading.prepared
     cells = untile(image, prepared.spec.slices)
     side, size = prepared.spec.side, prepared.spec.cell_pixels
+    heights = cell_centres(prepared.geometry)[:, 2]
     for number, index in enumerate(reading.shown.window.indices):
         left, top = (number % side) * size, (number // side) * size
         box = (left, left + size, top + size, top)
         axes.imshow(cells[number], cmap="gray", vmin=0, vmax=1, extent=box, interpolation="bilinear")
-        height = prepared.positions_mm[index]
-        axes.text(left + 2, top + 2, f"{number + 1}  {_superior(height)}", color=LABEL, fontsize=8, va="top")
+        caption = f"{number + 1}  {height_text(float(heights[index]), 0)}"
+        axes.text(left + 2, top + 2, caption, color=LABEL, fontsize=8, va="top")
     for line in range(size, side * size, size):
         axes.axhline(line, color="#444444", linewidth=0.8)
         axes.axvline(line, color="#444444", linewidth=0.8)
     pixels = side * size
     if prepared.spec.orientation == "radiological":
-        axes.text(1, pixels / 2, "R", color=INK, fontsize=9, va="center")
-        axes.text(pixels - 1, pixels / 2, "L", color=INK, fontsize=9, va="center", ha="right")
+        shade = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.6, "pad": 1.5}
+        axes.text(2, pixels / 2, "R", color=INK, fontsize=9, va="center", bbox=shade)
+        axes.text(pixels - 2, pixels / 2, "L", color=INK, fontsize=9, va="center", ha="right", bbox=shade)
     axes.set(xlim=(0, pixels), ylim=(pixels, 0))
     axes.set_axis_off()
-
-
-def _superior(height: float) -> str:
-    return f"{'S' if height >= 0 else 'I'} {abs(height):.0f} mm"
 
 
 def _overlay(axes: Axes, grid_map: NDArray[np.float32], reading: Reading) -> ScalarMappable:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from cadx.slicer.scene import same_working_folder
 
 TYPES = (
     ((".mrb", ".mrml"), "SceneFile"),
@@ -80,22 +79,12 @@ class FileManager:
         return self._logics["models"].AddModel(str(path))
 
     def save_scene(self, path: Path) -> bool:
-        with _same_working_folder():
+        with same_working_folder():
             return bool(self._scene.WriteToMRB(str(path.resolve())))
 
     def load_scene(self, path: Path, clear: bool) -> bool:
-        with _same_working_folder():
+        with same_working_folder():
             if path.suffix == ".mrb":
                 return bool(self._scene.ReadFromMRB(str(path.resolve()), clear))
             self._scene.SetURL(str(path.resolve()))
             return bool(self._scene.Connect() if clear else self._scene.Import())
-
-
-@contextlib.contextmanager
-def _same_working_folder() -> Iterator[None]:
-    """Slicer's archive code changes the working folder."""
-    before = Path.cwd()
-    try:
-        yield
-    finally:
-        os.chdir(before)

@@ -22,3 +22,12 @@ def display_range(attention: NDArray[np.floating]) -> tuple[float, float]:
     """
     finite = attention[np.isfinite(attention)]
     return AVERAGE, max(float(np.max(finite, initial=0.0)), AVERAGE + LEAST_SPAN)
+
+
+def height_text(height_mm: float, digits: int = 1) -> str:
+    """A height with its letter instead of a sign.
+
+    >>> height_text(-12.04)
+    'I 12.0 mm'
+    """
+    return f"{'S' if height_mm >= 0 else 'I'} {abs(height_mm):.{digits}f} mm"

@@ -41,6 +41,12 @@ def cell_geometry(frame: SliceFrame, roi: Roi, slices: NDArray[np.intp], spec: G
     )
 
 
+def cell_centres(geometry: Geometry) -> Array:
+    """(slices, 3) where the middles of a stack's cells lie, RAS mm."""
+    columns, rows, slices = geometry.size_ijk
+    return geometry.to_ras(np.array([[(columns - 1) / 2, (rows - 1) / 2, index] for index in range(slices)]))
+
+
 def tile(cells: Floats) -> Floats:
     """Cells (..., k, rows, columns) to a square grid (..., s rows, s columns), s = sqrt(k), row by row.
 

@@ -26,7 +26,7 @@ from cadx.errors import CancelledError, MissingDependencyError
 from cadx.slicer.runtime import python_program, slicer_module
 
 REQUESTER = "SlicerCADx"
-NEVER_REPLACED = ("numpy", "SimpleITK", "vtk", "pydicom", "scipy", "torch", "torchvision")
+SLICERS_OWN = ("numpy", "SimpleITK", "vtk", "pydicom", "scipy")
 TORCH = ("torch", "torchvision")
 
 
@@ -61,7 +61,7 @@ class InstallPlan:
     @property
     def blocked(self) -> tuple[Missing, ...]:
         """What must not be replaced and is too old."""
-        return tuple(one for one in self.missing if one.installed and one.need.package in NEVER_REPLACED)
+        return tuple(one for one in self.missing if one.installed and one.need.package in SLICERS_OWN)
 
     @property
     def megabytes(self) -> int:
@@ -82,7 +82,10 @@ def plan_installation() -> InstallPlan:
         # a module without metadata is Slicer's own build, and no version can be judged
         if not there or (installed and not wanted.specifier.contains(installed, prereleases=True)):
             missing.append(Missing(need, str(wanted), installed if there else None))
-    kept = tuple(f"{name}=={version}" for name in NEVER_REPLACED if (version := _version(name)))
+    # a torch that is there stays with its torchvision, unless one of the pair is wanted anew
+    renewed = any(one.need.package in TORCH for one in missing)
+    held = SLICERS_OWN if renewed else SLICERS_OWN + TORCH
+    kept = tuple(f"{name}=={version}" for name in held if (version := _version(name)))
     return InstallPlan(tuple(missing), kept, _index(), util.find_spec("PyTorchUtils") is not None)
 
 

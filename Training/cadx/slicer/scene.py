@@ -114,7 +114,7 @@ def save_scene(scene: Any, path: Path) -> Path:
         with tempfile.TemporaryDirectory(prefix=".cadx-", dir=path.parent) as folder:
             # the name inside the bundle follows the file's, so only the folder differs
             beside = Path(folder) / path.name
-            with _same_working_folder():
+            with same_working_folder():
                 written = scene.WriteToMRB(str(beside.resolve()))
             if not written or not _whole_archive(beside):
                 raise OSError("WriteToMRB failed")
@@ -146,14 +146,14 @@ def load_scene(scene: Any, path: Path) -> None:
         raise InputError(f"{path.name} does not exist; give a scene that Slicer saved (.mrb).")
     readable = zipfile.is_zipfile(path)
     if readable:
-        with _same_working_folder():
+        with same_working_folder():
             readable = scene.ReadFromMRB(str(path.resolve()), True)
     if not readable:
         raise InputError(f"{path.name} cannot be read as a Slicer scene; save it again.")
 
 
 @contextmanager
-def _same_working_folder() -> Iterator[None]:
+def same_working_folder() -> Iterator[None]:
     """Slicer's archive code changes the process's working folder, and after a failure does not change it back."""
     before = Path.cwd()
     try:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cadx.explain.display import height_text
 from cadx.roi import Roi
-from cadx.slicer.tiles import height_text
 
 if TYPE_CHECKING:
     from cadx.prepare.pipeline import CellLayout
@@ -30,6 +30,8 @@ class SliceChoice:
     """
 
     def __init__(self, layout: CellLayout, count: int, first: int | None = None) -> None:
+        from cadx.prepare.grid import cell_centres
+
         total = len(layout.slices)
         self.starts = max(1, total - count + 1)
         self.start = max(0, total // 2 - count // 2) if first is None else first
@@ -37,7 +39,8 @@ class SliceChoice:
         numbers = [int(number) + 1 for number in layout.slices]
         self.whole = f"{numbers[0]}-{numbers[-1]}"
         self.chosen = f"{numbers[self.start]}-{numbers[end]}"
-        self.low, self.high = (height_text(_height(layout, index)) for index in (self.start, end))
+        heights = cell_centres(layout.geometry)[:, 2]
+        self.low, self.high = (height_text(float(heights[index])) for index in (self.start, end))
 
     @property
     def last_start(self) -> int:
@@ -59,9 +62,3 @@ def size_text(roi: Roi) -> str:
 def _by_direction(roi: Roi) -> np.ndarray:
     """Edge lengths of the edges nearest to R, A and S, mm."""
     return np.array([roi.size_mm[np.abs(roi.axes[row]).argmax()] for row in range(3)])
-
-
-def _height(layout: CellLayout, index: int) -> float:
-    """Where the middle of a slice's cell lies in the patient, mm above (S) or below (I) zero."""
-    columns, rows, _ = layout.geometry.size_ijk
-    return float(layout.geometry.to_ras([(columns - 1) / 2, (rows - 1) / 2, index])[2])

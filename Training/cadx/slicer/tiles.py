@@ -60,17 +60,17 @@ def window_tiles(
     ``threshold`` is the part of the map's scale (:func:`cadx.explain.display.display_range`) below which it is not
     drawn, ``opacity`` how dense it is drawn; both 0..1.
     """
+    from cadx.prepare.grid import cell_centres
+
     indices = list(window.indices)
     grey = np.round(prepared.cells[:, indices] * 255)
     colours = np.repeat(grey[..., None], 3, axis=-1)
     if grid_map is not None:
         colours = _blended(colours, grid_map, prepared, threshold, opacity)
-    columns, rows, _ = prepared.geometry.size_ijk
-    middles = np.array([[(columns - 1) / 2, (rows - 1) / 2, index] for index in indices])
     return Tiles(
         channels,
         colours.astype(np.uint8),
-        prepared.geometry.to_ras(middles),
+        cell_centres(prepared.geometry)[indices],
         tuple(index in indices[:place] for place, index in enumerate(indices)),
         prepared.spec.orientation == "radiological",
     )
@@ -80,16 +80,6 @@ def legend_pixels(width: int = 200, height: int = 12) -> NDArray[np.uint8]:
     """(height, width, 3) uint8: the colours from the lower to the upper end of a scale."""
     row = np.round(inferno(np.linspace(0.0, 1.0, width)) * 255).astype(np.uint8)
     return np.repeat(row[None], height, axis=0)
-
-
-def height_text(height_mm: float, digits: int = 1) -> str:
-    """A height with its letter instead of a sign.
-
-    >>> height_text(-12.04)
-    'I 12.0 mm'
-    """
-    unit = " mm" if digits else ""
-    return f"{'S' if height_mm >= 0 else 'I'} {abs(height_mm):.{digits}f}{unit}"
 
 
 def _blended(

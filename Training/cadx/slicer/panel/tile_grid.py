@@ -8,8 +8,9 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from cadx.explain.display import height_text
 from cadx.slicer.panel.pixels import to_pixmap
-from cadx.slicer.tiles import Tiles, height_text
+from cadx.slicer.tiles import Tiles
 
 _WIDTH, _SMALLEST = 333, 20
 _CAPTION_HEIGHT = 13
@@ -163,7 +164,7 @@ class TileGrid:
         size = self._size()
         pixmap = to_pixmap(self._tiles.pixels[channel, number])
         pixmap = pixmap.scaled(size, size, qt.Qt.IgnoreAspectRatio, qt.Qt.SmoothTransformation)
-        caption = f"{number + 1}  {self._height(number, 0)} mm" if large else str(number + 1)
+        caption = f"{number + 1}  {self._height(number, 0)}" if large else str(number + 1)
         if self._tiles.repeated[number]:
             caption += " =" if not large else _(" (repeated)")
         texts = [(0, 0, caption)]
