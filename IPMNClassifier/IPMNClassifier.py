@@ -1,4 +1,4 @@
-"""3D Slicer module: grades IPMN from a T1 volume, a T2 volume and a box around the pancreas.
+"""3D Slicer module: grades IPMN from a T1 and a T2 volume, or one of them, and a box around the pancreas.
 
 Research use only, not for clinical decisions.
 """
@@ -30,7 +30,7 @@ if importlib.util.find_spec("cadx") is None:
     sys.path.append(str(Path(__file__).resolve().parents[1] / "Training"))
 
 from cadx.errors import CadxError, CancelledError
-from cadx.explain.display import LOWEST_SHOWN
+from cadx.explain.display import ATTENTION, LOWEST_SHOWN, kind_of
 from cadx.slicer import display, ipmn, placing
 from cadx.slicer.dependencies import plan_installation
 from cadx.slicer.guess import Guess, guess_images, odd_choices
@@ -57,6 +57,7 @@ from cadx.slicer.tiles import window_tiles
 
 TASK = "ipmn"
 CENTRED = -1
+ROLES = ("T1", "T2")
 
 
 class IPMNClassifier(ScriptedLoadableModule):
@@ -69,8 +70,8 @@ class IPMNClassifier(ScriptedLoadableModule):
         self.parent.dependencies = []
         self.parent.contributors = ["SlicerCADx developers"]
         self.parent.helpText = _(
-            "Grades intraductal papillary mucinous neoplasm (IPMN) of the pancreas from a T1 and a T2 MR volume and a "
-            "box around the pancreas, and shows what the model attended to. "
+            "Grades intraductal papillary mucinous neoplasm (IPMN) of the pancreas from a T1 and a T2 MR volume, or "
+            "one of them where the model needs no more, and a box around the pancreas, and shows where it looked. "
             "Research use only, not for clinical decisions."
         )
         self.parent.acknowledgementText = _("The protocol is that of arXiv:2206.10531.")
@@ -100,7 +101,7 @@ def _downloadPhantom(source: Any = None) -> list[Any]:
 
 
 class ShownOn(Enum):
-    """Which image attention is laid over in the slice views; serialised by name."""
+    """Which image the map is laid over in the slice views; serialised by name."""
 
     T1 = 0
     T2 = 1
@@ -229,9 +230,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui, poller = self.ui, self._poller
         busy = [ui.inputsButton, ui.roiButton, ui.modelButton, ui.deviceButton]
         self.run = RunControls(ui.classifyButton, ui.progressBar, ui.stageLabel, poller, self._startGrading, busy)
-        self.roi = RoiControls(
-            ui, lambda: self._parameterNode.roi, lambda: self._parameterNode.t1Volume, self._chooseRoi
-        )
+        self.roi = RoiControls(ui, lambda: self._parameterNode.roi, lambda: self._reference(), self._chooseRoi)
         self.views = AttentionViews(slicer.mrmlScene)
         self.tiles = TileGrid(ui.tilesFrame, self._onTile)
         self.resultView = ResultView(ui.resultFrame)
@@ -363,6 +362,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _forgetCase(self) -> None:
         self._layout: Any = None
+        self._channels: tuple[str, ...] = ROLES
         self._drawn: Any = None
         self._graded: Any = None
         self._imagesBefore: Any = None
@@ -381,12 +381,13 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         try:
             if self._guessAgain:
                 self._guessImages()
+            self._channels = self._channelsOfModel()
             self._nameCase()
             problem = self._findLayout()
+            self._prepare(problem)
             self._showInputs()
             self._showRoi(problem)
             self._showWindow()
-            self._prepare(problem)
             self._showResult()
             self._showTiles(problem)
             self.run.allow(problem, _("Grade this case; Slicer stays free meanwhile."))
@@ -395,13 +396,12 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _findLayout(self) -> str:
         """Which slices the ROI holds; returns what stands against it, in one sentence."""
-        node = self._parameterNode
+        node, (t1, t2, _roi) = self._parameterNode, self._nodes()
         self._layout = None
-        if node.t1Volume is None:
-            return _("Choose a T1 volume.")
-        if node.t2Volume is None:
-            return _("Choose a T2 volume.")
-        if node.t1Volume is node.t2Volume:
+        for role, chosen in (("T1", t1), ("T2", t2)):
+            if chosen is None and role in self._channels:
+                return _("Choose a {role} volume.").format(role=role)
+        if t1 is t2:
             return _("T1 and T2 are the same volume; choose the other one.")
         if not placing.is_placed(node.roi):
             return _("Place a ROI around the pancreas.")
@@ -420,24 +420,34 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for role, chosen, guess in (("T1", node.t1Volume, guessed.t1), ("T2", node.t2Volume, guessed.t2)):
             if chosen is not None and chosen is guess:
                 parts.append(_("{role} by {reason}").format(role=role, reason=guessed.reasons.get(role, _("its name"))))
-        _showLine(self.ui.guessLabel, _("Guessed: {parts}.").format(parts=", ".join(parts)) if parts else "")
+        said = [_("Guessed: {parts}.").format(parts=", ".join(parts))] if parts else []
+        said += [_("This model does not use {role}.").format(role=role) for role in ROLES if role not in self._channels]
+        _showLine(self.ui.guessLabel, " ".join(said))
+        self.ui.t1Selector.setEnabled("T1" in self._channels)
+        self.ui.t2Selector.setEnabled("T2" in self._channels)
+        self.ui.registerCheckBox.setEnabled(len(self._channels) > 1)
+        self.batch.show_columns(("case", *(channel.lower() for channel in self._channels), "roi"))
         lines = [
             _("{name} is chosen as {role} and looks like {other} by {reason}; check it.").format(
                 name=odd.name, role=odd.role, other=odd.looks_like, reason=odd.reason
             )
-            for odd in odd_choices(node.t1Volume, node.t2Volume)
+            for odd in odd_choices(*self._nodes()[:2])
         ]
         if self._layout is not None:
-            lines += [notice.text for notice in self.logic.noticesAhead(*self._nodes(), self._layout)]
+            notices = self.logic.noticesAhead(*self._nodes(), self.ahead.cells or self._layout, **self._with())
+            lines += [notice.text for notice in notices]
         _showLine(self.ui.warningsLabel, "\n".join(lines))
 
     def _showRoi(self, problem: str) -> None:
-        self.roi.update(self._layout)
+        self.roi.update(self._layout, self._channels[0])
         placed = placing.is_placed(self._parameterNode.roi)
         _showLine(self.ui.roiProblemLabel, problem if placed and self._layout is None else "")
 
     def _showWindow(self) -> None:
         ui, node, layout = self.ui, self._parameterNode, self._layout
+        whole = layout is not None and layout.whole
+        ui.allWindowsCheckBox.setEnabled(not whole)
+        ui.padCheckBox.setEnabled(not whole)
         if layout is None:
             ui.windowSlider.setEnabled(False)
             ui.centreButton.setEnabled(False)
@@ -450,7 +460,11 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.centreButton.setEnabled(movable and node.firstSlice != CENTRED)
         set_quietly(ui.windowSlider.setMaximum, ui.windowSlider, slices.last_start)
         set_quietly(ui.windowSlider.setValue, ui.windowSlider, slices.start)
-        if node.allWindows:
+        if whole:
+            text = _("all of the ROI at once, slices {whole} ({low} to {high})").format(
+                whole=slices.whole, low=slices.low, high=slices.high
+            )
+        elif node.allWindows:
             text = _("all {sets} sets of {count} among slices {whole}").format(
                 sets=slices.starts, count=count, whole=slices.whole
             )
@@ -483,16 +497,28 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if wanted == self._drawn and self.tiles.shown is not None:
             return
         self._drawn = wanted
-        channels = self.logic.channels(**self._with())
-        tiles = window_tiles(prepared, window, channels, grid_map, threshold=node.threshold, opacity=node.opacity)
+        kind = kind_of(graded.reading.result.explanation) if graded is not None else None
+        tiles = window_tiles(
+            prepared,
+            window,
+            self._channels,
+            grid_map,
+            kind=kind,
+            threshold=node.threshold,
+            opacity=node.opacity,
+        )
+        cube = _(
+            "{count} evenly spaced planes of the whole ROI, which the model is fed as one cube: patient's right (R) on "
+            "the left, anterior up, from the lowest upwards."
+        ).format(count=tiles.count)
         radiological = _(
             "As fed to the model: patient's right (R) on the left, anterior up, from the lowest slice upwards."
         )
         turned = _("As fed to the model, which was trained on slices turned against the usual view; the lowest first.")
-        lines = [radiological if tiles.radiological else turned]
-        if node.registerT2 and not shown:
+        lines = [cube if tiles.whole else radiological if tiles.radiological else turned]
+        if self._asked()["register"] and not shown:
             lines.append(_("T2 is shown before registration; grading shows it after."))
-        if node.allWindows:
+        if self._asked()["allWindows"]:
             lines.append(_("One set is shown: after grading, the one with the clearest answer."))
         self.tiles.show(tiles, "\n".join(lines))
 
@@ -508,9 +534,8 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.run.outdated()
         elif self._graded is None or self._graded.nodes.text is not stored.text:
             self._graded = self._restore(stored, document)
-        title = _("{case}: {t1}, {t2}, {roi}").format(
-            case=stored.case, t1=stored.t1.GetName(), t2=stored.t2.GetName(), roi=stored.roi.GetName()
-        )
+        names = [node.GetName() for node in (*stored.images.values(), stored.roi)]
+        title = _("{case}: {names}").format(case=stored.case, names=", ".join(names))
         self.resultView.show(document, title, stale)
         self._showExplanation(stored, stale)
         self.export.allow(self._whyNoExport(document, stale))
@@ -519,9 +544,9 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._graded = None
         others = bool(find_cases(slicer.mrmlScene))
         self.resultView.clear(_("No result for these images and this ROI yet.") if others else _("No result yet."))
-        self.explanation.set_enabled(False, _("There is no attention to show yet."))
+        self.explanation.set_enabled(False, _("There is no map to show yet."))
         self.export.allow(_("There is no result to export yet."))
-        self.views.clear(self._parameterNode.t1Volume)
+        self.views.clear(self._reference())
 
     def _whyNoExport(self, document: dict[str, Any], stale: bool) -> str:
         if stale:
@@ -532,9 +557,12 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _showExplanation(self, stored: CaseNodes, stale: bool) -> None:
         attention, node = stored.attention, self._parameterNode
-        reason = _("The result is outdated.") if stale else _("This model has no attention to show.")
+        said = str((stored.result().get("explanation") or {}).get("text", ""))
+        reason = _("The result is outdated.") if stale else said or _("There is no map to show.")
+        self.explanation.show_kind(kind_of(stored.result().get("explanation")) or ATTENTION)
         self.explanation.set_enabled(attention is not None and not stale, reason)
-        set_quietly(self.explanation.place.setCurrentIndex, self.explanation.place, node.shownOn.value)
+        place = node.shownOn if node.shownOn in self._places(stored) else self._places(stored)[0]
+        set_quietly(self.explanation.place.setCurrentIndex, self.explanation.place, place.value)
         if attention is not None and not stale:
             shown = attention.GetDisplayNode()
             self.explanation.show_scale((shown.GetWindowLevelMin(), shown.GetWindowLevelMax()), node.threshold)
@@ -543,7 +571,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _storedCase(self) -> Any:
         """The result of the nodes that are chosen; the one of the chosen name where there are several."""
         chosen = self._nodes()
-        if None in chosen:
+        if chosen[2] is None or self._reference() is None:
             return None
         found = [case for case in find_cases(slicer.mrmlScene) if (case.t1, case.t2, case.roi) == chosen]
         named = [case for case in found if case.case == self._parameterNode.caseName.strip()]
@@ -564,27 +592,51 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # what is asked of the logic
 
     def _nodes(self) -> tuple[Any, Any, Any]:
+        """T1, T2 and ROI, as far as they are chosen and the model uses them."""
         node = self._parameterNode
-        return node.t1Volume, node.t2Volume, node.roi
+        t1, t2 = (
+            volume if role in self._channels else None
+            for role, volume in zip(ROLES, (node.t1Volume, node.t2Volume), strict=True)
+        )
+        return t1, t2, node.roi
+
+    def _reference(self) -> Any:
+        """The image along whose slices the ROI is cut."""
+        t1, t2, _roi = self._nodes()
+        return t1 if t1 is not None else t2
+
+    def _channelsOfModel(self) -> tuple[str, ...]:
+        """Both images as long as no bundle can be read; what is wrong with it is said elsewhere."""
+        node = self._parameterNode
+        needed = node.bundle or node.t1Volume is not None or node.t2Volume is not None
+        if not self._installed or not needed:
+            # reading a bundle loads packages that an empty panel does without
+            return ROLES
+        try:
+            return tuple(self.logic.channels(**self._with()))
+        except CadxError:
+            return ROLES
 
     def _with(self) -> dict[str, Any]:
         node = self._parameterNode
         return {"bundle": node.bundle or None, "device": node.device}
 
     def _asked(self) -> dict[str, Any]:
+        """What is chosen, as far as the model has a use for it."""
         node = self._parameterNode
+        whole = self._layout is not None and self._layout.whole
         return {
             **self._with(),
             "firstSlice": None if node.allWindows else self._firstOrNone(),
-            "allWindows": node.allWindows,
-            "register": node.registerT2,
-            "pad": node.padSlices,
+            "allWindows": node.allWindows and not whole,
+            "register": node.registerT2 and len(self._channels) > 1,
+            "pad": node.padSlices and not whole,
         }
 
     def _firstOrNone(self) -> int | None:
         """The first slice that the user chose, as long as the ROI holds it."""
         first = self._parameterNode.firstSlice
-        if first == CENTRED or self._layout is None:
+        if first == CENTRED or self._layout is None or self._layout.whole:
             return None
         last = len(self._layout.slices) - self.logic.slicesInWindow(**self._with())
         return first if first <= last else None
@@ -633,7 +685,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.log.add(self.logic.log())
         self._updateSoon()
 
-    # attention in the views
+    # the map in the views
 
     def _onPlaceOfAttention(self, index: int) -> None:
         self._parameterNode.shownOn = ShownOn(index)
@@ -645,15 +697,21 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _showing(self, stored: CaseNodes, stale: bool) -> Showing:
         node = self._parameterNode
-        both = {ShownOn.BOTH: (stored.t1, stored.t2), ShownOn.T2: (stored.t2,)}
+        images = {ShownOn.BOTH: (stored.t1, stored.t2), ShownOn.T1: (stored.t1,), ShownOn.T2: (stored.t2,)}
         hidden = stale or node.shownOn == ShownOn.NOTHING
+        possible = node.shownOn in self._places(stored) and not hidden
         return Showing(
-            images=both.get(node.shownOn, (stored.t1,)),
+            images=images[node.shownOn] if possible else (stored.reference,),
             attention=None if hidden else stored.attention,
             threshold=node.threshold,
             opacity=node.opacity,
             legend=node.showLegend,
         )
+
+    def _places(self, stored: CaseNodes) -> list[ShownOn]:
+        """Where a case's map can be shown."""
+        own = [ShownOn[role] for role in stored.images]
+        return [*own, ShownOn.BOTH, ShownOn.NOTHING] if len(own) > 1 else [*own, ShownOn.NOTHING]
 
     def _onTile(self, number: int, channel: str) -> None:
         """Show the tile's own image at its place."""
@@ -690,7 +748,7 @@ class IPMNClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             stored = self._storedCase()
             node.caseName = stored.case if stored is not None else ""
         self._imagesBefore = images
-        name = next_case_name(CaseNodes(*images)) if images[0] is not None else "case 1"
+        name = next_case_name(CaseNodes(*images)) if self._reference() is not None else "case 1"
         self.ui.caseEdit.setPlaceholderText(_("{name} (no patient name)").format(name=name))
 
     def _onSample(self) -> None:

@@ -42,17 +42,24 @@ def pattern_volume(geometry: Geometry, name: str) -> Volume:
     return Volume(pattern(points(geometry)).astype(np.float32), geometry, name)
 
 
-def make_bundle(folder: Path, *, demo: bool = False, preparation: PreparationSpec | None = None) -> Bundle:
+def make_bundle(
+    folder: Path,
+    *,
+    demo: bool = False,
+    preparation: PreparationSpec | None = None,
+    architecture: str = "vit_tiny_patch16_224",
+) -> Bundle:
     import torch
 
     preparation = preparation or PLAIN.model_copy(update={"grid": GridSpec(cell_pixels=32)})
     torch.manual_seed(0)
     spec = ModelSpec(
-        architecture="vit_tiny_patch16_224",
+        architecture=architecture,
         channels=len(preparation.channels),
         classes=3,
-        image_pixels=preparation.grid.pixels,
-        options=TINY,
+        image_pixels=preparation.shape[-1],
+        options=TINY if architecture.startswith("vit") else {},
+        dimensions=len(preparation.shape) - 1,
     )
     settings = BundleSettings(name="random", task="ipmn", classes=CLASSES, demo=demo, model=spec)
     return write_bundle(folder, settings, preparation, build(spec).state_dict(), TEXT)

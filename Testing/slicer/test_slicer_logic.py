@@ -57,7 +57,7 @@ def test_classify_gives_what_the_command_line_gives(logic, nodes, bundle, case):
 def test_the_grid_is_the_tensor_that_is_fed(logic, nodes, bundle):
     grid = logic.buildGrid(nodes.t1, nodes.t2, nodes.roi, bundle=bundle.folder)
     graded = logic.classify(nodes.t1, nodes.t2, nodes.roi, bundle=bundle.folder)
-    np.testing.assert_array_equal(grid, graded.reading.shown.grid)
+    np.testing.assert_array_equal(grid, graded.reading.shown.tensor)
     with pytest.raises(InputError, match="cannot start at slice 3"):
         logic.buildGrid(nodes.t1, nodes.t2, nodes.roi, bundle=bundle.folder, firstSlice=3)
 

@@ -37,7 +37,7 @@ def test_the_reading_is_that_of_the_classifier(background, bundle, case, tmp_pat
     found = background.classify(case).result
     plain = {"timings_s": 0}
     assert {**found.result.to_json(), **plain} == {**expected.result.to_json(), **plain}
-    np.testing.assert_array_equal(found.shown.grid, expected.shown.grid)
+    np.testing.assert_array_equal(found.shown.tensor, expected.shown.tensor)
     np.testing.assert_allclose(found.shown.grid_map, expected.shown.grid_map, atol=1e-5)
     np.testing.assert_allclose(found.attention.voxels, expected.attention.voxels, atol=1e-5)
     assert found.attention.geometry.is_close(expected.attention.geometry)
@@ -61,7 +61,7 @@ def test_what_was_prepared_ahead_shows_the_grid_that_is_fed(background, case):
     for shift in ([0, 0, 0], [4, -3, 0]):
         ahead = background.prepared(moved(case, shift))
         fed = background.classify(moved(case, shift)).result
-        np.testing.assert_array_equal(ahead.grid(ahead.window()), fed.shown.grid)
+        np.testing.assert_array_equal(ahead.grid(ahead.window()), fed.shown.tensor)
 
 
 def test_warnings_come_through_as_the_classifier_gives_them(background, bundle, case):
@@ -143,7 +143,7 @@ def test_jobs_keep_their_own_answers_whatever_comes_after(background, case):
         assert job.result.result.probabilities == alone.result.probabilities
         np.testing.assert_array_equal(job.result.attention.voxels, alone.attention.voxels)
         np.testing.assert_array_equal(job.result.shown.grid_map, alone.shown.grid_map)
-        np.testing.assert_array_equal(job.result.shown.grid, alone.shown.grid)
+        np.testing.assert_array_equal(job.result.shown.tensor, alone.shown.tensor)
     for job in pending:
         assert job.result.result.status == "ok"
     assert list(background._answers.iterdir()) == []

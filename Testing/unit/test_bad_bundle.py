@@ -151,7 +151,7 @@ def a_network_that_nobody_knows(folder):
     rewrite(folder, SETTINGS, lambda d: d["model"].update(architecture="no_such_network"))
 
 
-@spoils("its preparation makes 2 channels of 96 pixels and its network takes 2 of 4096")
+@spoils("its preparation makes 2 channels of 96 x 96 pixels and its network takes 2 channels of 4096 x 4096")
 def an_image_larger_than_the_preparation_makes(folder):
     rewrite(folder, SETTINGS, lambda d: d["model"].update(image_pixels=4096))
 

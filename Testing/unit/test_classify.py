@@ -50,7 +50,7 @@ def test_probabilities_are_those_of_the_model(reading, bundle):
     import torch
 
     with torch.inference_mode():
-        expected = bundle.build_model()(torch.from_numpy(reading.shown.grid)[None]).softmax(-1)[0].numpy()
+        expected = bundle.build_model()(torch.from_numpy(reading.shown.tensor)[None]).softmax(-1)[0].numpy()
     np.testing.assert_allclose(list(reading.result.probabilities.values()), expected, atol=1e-5)
 
 
@@ -122,11 +122,11 @@ def test_a_device_that_runs_out_of_memory_falls_back_in_plain_sight(bundle, case
     classifier.device = device.Device("cuda", "a small GPU", "asked for")
     forward, calls = Classifier._forward, []
 
-    def failing(self, grid, explained):
+    def failing(self, *given):
         calls.append(self.device.kind)
         if self.device.kind == "cuda":
             raise RuntimeError("CUDA out of memory")
-        return forward(self, grid, explained)
+        return forward(self, *given)
 
     monkeypatch.setattr(Classifier, "_forward", failing)
     result = classifier.classify(case).result

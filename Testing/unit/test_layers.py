@@ -77,14 +77,59 @@ def test_use_does_not_know_training(sources, repository):
 
 
 def test_heavy_packages_are_imported_where_used(sources, modules, repository):
+    """A network's own class needs torch to be written down at all; then its module is imported where used."""
     assert modules
+    networks = {"cadx.models.fusion"}
     found = [
         (str(path.relative_to(repository)), name)
         for path in (*sources, *modules)
         for name in imported(path, top_level_only=True)
-        if name.partition(".")[0] in HEAVY
+        if (name.partition(".")[0] in HEAVY and module_name(path) not in networks) or name in networks
     ]
     assert found == []
+
+
+def module_name(path):
+    parts = path.with_suffix("").parts
+    return ".".join(parts[len(parts) - 1 - parts[::-1].index("cadx") :]) if "cadx" in parts else path.stem
+
+
+def reached(sources, start):
+    """Every module of the package that ``start`` leads to."""
+    files = {module_name(path).removesuffix(".__init__"): path for path in sources}
+    found, waiting = set(), [start]
+    while waiting:
+        name = waiting.pop()
+        if name in files and name not in found:
+            found.add(name)
+            waiting += imported(files[name])
+    return found
+
+
+def test_the_trainer_has_no_way_to_a_test_part(sources):
+    """It is handed the samples of its parts; where others could be had is beyond its reach."""
+    found = reached(sources, "cadx.study.trainer")
+    assert "cadx.study.samples" in found
+    beyond = {
+        "source",
+        "opening",
+        "crossval",
+        "task",
+        "selection",
+        "cohort",
+        "folds",
+        "layouts",
+        "external",
+        "examples",
+    }
+    assert not found & {f"cadx.study.{name}" for name in beyond}
+
+
+def test_the_audit_shares_no_code_with_training(sources):
+    found = {name for path in sources if "audit" in path.parts for name in reached(sources, module_name(path))}
+    found = {name.removesuffix(".__init__") for name in found}
+    assert "cadx.audit.audit" in found
+    assert not {name for name in found if name.startswith(("cadx.study", "cadx.evaluate", "cadx.trust", "cadx.models"))}
 
 
 @pytest.mark.parametrize(

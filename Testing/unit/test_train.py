@@ -5,8 +5,9 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 
-from support import CLASSES, PLAIN, TINY, pattern_volume, write
+from support import CLASSES, TINY, pattern_volume, write
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
@@ -15,15 +16,24 @@ from cadx import device  # noqa: E402
 from cadx.cli import main  # noqa: E402
 from cadx.errors import InputError  # noqa: E402
 from cadx.evaluate.metrics import classification_metrics  # noqa: E402
+from cadx.models.build import ModelSpec, build  # noqa: E402
 from cadx.models.bundle import Bundle  # noqa: E402
-from cadx.prepare import grid  # noqa: E402
-from cadx.prepare.spec import GridSpec  # noqa: E402
-from cadx.study import augment, cohort, trainer  # noqa: E402
-from cadx.study.recipe import Recipe  # noqa: E402
-from cadx.study.tasks import task  # noqa: E402
-from cadx.study.train import TrainingRun, run_training  # noqa: E402
+from cadx.study import trainer  # noqa: E402
+from cadx.study.freezing import Freezing  # noqa: E402
+from cadx.study.optimise import optimiser_for, schedule_for, steepest  # noqa: E402
+from cadx.study.sampler import Sampler  # noqa: E402
+from cadx.study.samples import VolumeSamples  # noqa: E402
+from cadx.study.source import _stacked  # noqa: E402
+from cadx.study.spec import (  # noqa: E402
+    AugmentationSpec,
+    OptimiserSpec,
+    ScheduleSpec,
+    TrainingSpec,
+    TransferSpec,
+)
 
-SMALL = PLAIN.model_copy(update={"grid": GridSpec(cell_pixels=16)})
+CPU = device.Device("cpu", "", "")
+STILL = AugmentationSpec(window="central")
 
 
 @pytest.fixture(scope="module")
@@ -48,164 +58,203 @@ def data(tmp_path_factory, case):
     return folder
 
 
-def run_of(data, out, **changes) -> TrainingRun:
-    recipe = Recipe(
-        epochs=changes.pop("epochs", 25), batch=4, learning_rate=1e-3, validation_share=0.25, d4=False, precision="fp32"
-    )
-    return TrainingRun(
-        task=task("ipmn"),
-        data=data,
-        out=out,
-        name="tiny",
-        architecture="vit_tiny_patch16_224",
-        options={**TINY},
-        preparation=SMALL,
-        recipe=recipe,
-        device="cpu",
-        **changes,
-    )
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """The recommended study with a network, cells and a training that take seconds."""
+    from cadx.study.presets import dump, read_study
+
+    document = yaml.safe_load(dump(read_study("ipmn")))
+    document["input"]["preparation"] |= {"bias": None, "smooth": None}
+    document["input"]["preparation"]["grid"]["cell_pixels"] = 16
+    document["models"] = [
+        {"name": name, "title": name, "architecture": "vit_tiny_patch16_224", "options": TINY, **more}
+        for name, more in (("vit", {}), ("vit-t2", {"channels": ["T2"]}), ("vit-late", {"fusion": "late"}))
+    ]
+    document["models"].append({"name": "cnn", "title": "cnn", "architecture": "mobilenetv3_small_050"})
+    document["tables"] = []
+    document["augmentation"] = {"window": "random"}
+    document["training"] |= {"epochs": 25, "batch": 4, "precision": "fp32"}
+    document["training"]["optimiser"] |= {"learning_rate": 1e-3, "layer_decay": None}
+    document["split"]["inner"] = {"kind": "holdout", "share": 0.25}
+    file = tmp_path_factory.mktemp("study") / "small.yaml"
+    file.write_text(yaml.safe_dump(document))
+    return file
 
 
-def test_training_makes_a_bundle_that_knows_the_classes(data, tmp_path):
-    bundle, figures = run_training(run_of(data, tmp_path / "b", test=data), lambda text: None)
-    assert figures["Test (unseen)"]["accuracy"] >= 0.9
-    assert Bundle.load(tmp_path / "b").sha256 == bundle.sha256
-    assert not bundle.settings.demo
+def command(study, data, out, *more):
+    return ["train", str(study), "--data", str(data), "--out", str(out), "--device", "cpu", "--threads", "1", *more]
+
+
+@pytest.fixture(scope="module")
+def trained(study, data, tmp_path_factory):
+    """A bundle, trained and tested on the same cases."""
+    out = tmp_path_factory.mktemp("trained") / "My Bundle"
+    assert main(command(study, data, out, "--test", str(data))) == 0
+    return out
+
+
+def test_training_makes_a_bundle_that_knows_the_classes(trained):
+    bundle = Bundle.load(trained)
+    assert (bundle.settings.name, bundle.settings.task, bundle.settings.demo) == ("my-bundle", "ipmn", False)
+    assert bundle.metadata["eval_metrics"]["Test (unseen)"]["accuracy"] >= 0.9
     assert "12 cases: accuracy" in bundle.card
     record = bundle.settings.training
     assert record["cases"] == {"training": 9, "validation": 3}
-    assert record["curves"][record["best_epoch"]]["validation_loss"] == min(
-        r["validation_loss"] for r in record["curves"]
-    )
+    assert record["weights"]["source"] == "none"
+    assert record["command"][:2] == ["cadx", "train"]
+    assert not any("/" in word for word in record["command"])
 
 
-def test_the_bundle_classifies_from_files_as_it_was_trained(data, tmp_path):
-    from cadx.batch import read_case
+def test_the_bundle_classifies_from_files_as_it_was_trained(data, trained):
     from cadx.classify import Classifier
+    from cadx.study.cells import case_of
+    from cadx.study.layouts import read_cohort
 
-    bundle, _ = run_training(run_of(data, tmp_path / "b"), lambda text: None)
+    bundle = Bundle.load(trained)
     classifier = Classifier(bundle, "cpu")
-    cases = cohort.read_cohort(data, CLASSES)
-    for labelled in cases[:3]:
-        result = classifier.classify(read_case(labelled.row, print, 0)).result
-        assert result.label == labelled.label
+    for sample in read_cohort(data, ("T1", "T2")).samples[:3]:
+        assert classifier.classify(case_of(sample, ("T1", "T2"))).result.label == sample.label
 
 
-def test_the_same_seed_gives_the_same_weights(data, tmp_path):
-    one, _ = run_training(run_of(data, tmp_path / "one", epochs=2), lambda text: None)
-    two, _ = run_training(run_of(data, tmp_path / "two", epochs=2), lambda text: None)
-    a, b = one.build_model().state_dict(), two.build_model().state_dict()
-    assert all(torch.equal(a[name], b[name]) for name in a)
+def test_the_same_seed_gives_the_same_weights(study, data, tmp_path):
+    for name in ("one", "two"):
+        assert main(command(study, data, tmp_path / name, "--epochs", "2")) == 0
+    one, two = (Bundle.load(tmp_path / name).build_model().state_dict() for name in ("one", "two"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_training_on_phantoms_marks_the_bundle(data, tmp_path):
+def test_training_on_phantoms_marks_the_bundle(study, data, tmp_path):
     marker = data / "dataset.json"
     marker.write_text('{"schema": "cadx.dataset/1", "synthetic": true}')
     try:
-        bundle, _ = run_training(run_of(data, tmp_path / "b", epochs=1), lambda text: None)
+        assert main(command(study, data, tmp_path / "b", "--epochs", "1")) == 0
     finally:
         marker.unlink()
+    bundle = Bundle.load(tmp_path / "b")
     assert bundle.settings.demo
     assert "grade means nothing on a patient" in bundle.card
 
 
-def test_the_command_line_trains(data, tmp_path, capsys):
-    out = tmp_path / "My Bundle"
-    options = ["--model-option", "depth=1", "--model-option", "embed_dim=48", "--model-option", "num_heads=3"]
-    command = ["train", "ipmn", "--data", str(data), "--out", str(out), "--epochs", "1", "--device", "cpu", *options]
-    assert main(command) == 0
-    assert "not for clinical decisions" in capsys.readouterr().out
-    assert Bundle.load(out).settings.name == "my-bundle"
+@pytest.mark.parametrize("model", ["vit-t2", "vit-late", "cnn"])
+def test_other_models_make_bundles_that_classify(study, data, tmp_path, model):
+    from cadx.classify import Classifier
+    from cadx.study.cells import case_of
+    from cadx.study.layouts import read_cohort
+
+    assert main(command(study, data, tmp_path / "b", "--epochs", "1", "--model", model)) == 0
+    bundle = Bundle.load(tmp_path / "b")
+    channels = ("T2",) if model == "vit-t2" else ("T1", "T2")
+    assert bundle.volumes.channels == channels
+    sample = read_cohort(data, channels).samples[0]
+    reading = Classifier(bundle, "cpu").classify(case_of(sample, channels))
+    assert sum(reading.result.probabilities.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_landmarks_are_learnt_on_the_training_part_and_travel_in_the_bundle(study, data, tmp_path):
+    """What a bundle says of files is what the study's own evaluation says of the cohort."""
+    from cadx.classify import Classifier
+    from cadx.study.cells import case_of
+    from cadx.study.layouts import read_cohort
+
+    record = tmp_path / "record"
+    more = ("--epochs", "2", "--set", "input.landmarks=nyul", "--record", str(record))
+    assert main(command(study, data, tmp_path / "b", *more)) == 0
+    bundle = Bundle.load(tmp_path / "b")
+    task = json.loads((record / "task.json").read_text())
+    assert bundle.volumes.standardise is not None
+    assert task["learnt"]["landmarks"]["T2"] == list(bundle.volumes.standardise.landmarks["T2"])
+    assert task["learnt"]["from"] == task["training"]
+    assert not set(task["training"]) & set(task["validation"])
+    run = tmp_path / "run"
+    assert main(["evaluate", str(tmp_path / "b"), "--data", str(data), "--out", str(run), "--device", "cpu"]) == 0
+    with (run / "b" / "external" / "predictions.csv").open(newline="") as stream:
+        row = list(csv.DictReader(stream))[4]
+    sample = next(s for s in read_cohort(data, ("T1", "T2")).samples if s.name == row["name"])
+    found = Classifier(bundle, "cpu", "fp32").classify(case_of(sample, ("T1", "T2"))).result.probabilities
+    assert [float(row[f"p:{name}"]) for name in CLASSES] == pytest.approx([found[n] for n in CLASSES], abs=2e-3)
+
+
+def test_a_bundle_can_be_fine_tuned_on_ones_own_cases(study, data, trained, tmp_path, capsys):
+    out = tmp_path / "tuned"
+    assert main(command(study, data, out, "--from", str(trained), "--epochs", "1")) == 0
+    bundle, base = Bundle.load(out), Bundle.load(trained)
+    assert bundle.volumes == base.volumes
+    record = bundle.settings.training["weights"]
+    assert record["source"] == "model.safetensors"
+    assert record["sha256"]
+    one, two = bundle.build_model().state_dict(), base.build_model().state_dict()
+    distance = max(float((one[n] - two[n]).abs().max()) for n in one)
+    assert 0 < distance < 0.1
+    assert main(command(study, data, tmp_path / "x", "--from", str(trained), "--model", "vit")) == 2
+    assert main(["train", "chest-xray", "--data", str(data), "--out", str(out), "--from", str(trained)]) == 2
+    assert "grades normal" in capsys.readouterr().err
+
+
+def test_a_bundle_is_validated_on_another_cohort(study, data, trained, tmp_path):
+    run = tmp_path / "run"
+    arguments = ["evaluate", str(trained), "--data", str(data), "--out", str(run), "--device", "cpu"]
+    assert main([*arguments, "--study", str(study)]) == 0
+    with (run / "my-bundle" / "external" / "predictions.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 12
+    assert np.mean([row["class"] == row["predicted"] for row in rows]) >= 0.9
+    assert "my-bundle" in (run / "tables.md").read_text()
+    assert "not for clinical decisions" in (run / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
     ("option", "word"),
     [
         (["--name", "My Model"], "name is not allowed"),
-        (["--learning-rate", "nan"], "learning_rate is not allowed"),
+        (["--set", "training.optimiser.learning_rate=.nan"], "learning_rate is not allowed"),
         (["--model", "no_such_network"], "timm cannot build"),
-        (["--model-option", "depth=[1]"], "options"),
+        (["--set", "models.0.options.depth=[1]"], "no single field"),
         (["--batch", "5000"], "batch is not allowed"),
         (["--test", "absent"], "absent"),
+        (["--weights", "absent.pth", "--model", "vit-small"], "vit-small"),
     ],
 )
-def test_a_bad_setting_is_known_before_anything_is_prepared(data, tmp_path, capsys, option, word):
+def test_a_bad_setting_is_known_before_anything_is_prepared(study, data, tmp_path, capsys, option, word):
     cache = tmp_path / "cache"
-    command = ["train", "ipmn", "--data", str(data), "--out", str(tmp_path / "b"), "--cache", str(cache), *option]
-    assert main(command) == 2
+    assert main(command(study, data, tmp_path / "b", "--cache", str(cache), *option)) == 2
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("cadx: "))
     assert word in line
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_with_somebody_elses_manifest_is_not_replaced(data, tmp_path, capsys):
+def test_a_folder_with_somebody_elses_manifest_is_not_replaced(study, data, tmp_path, capsys):
     (tmp_path / "extension").mkdir()
     (tmp_path / "extension" / "manifest.json").write_text("{}")
     (tmp_path / "extension" / "thesis.tex").write_text("years of work")
-    assert main(["train", "ipmn", "--data", str(data), "--out", str(tmp_path / "extension")]) == 2
+    assert main(command(study, data, tmp_path / "extension")) == 2
     assert "something else than a whole bundle" in capsys.readouterr().err
     assert (tmp_path / "extension" / "thesis.tex").read_text() == "years of work"
 
 
-def test_patients_stay_on_one_side(data):
-    cases = cohort.read_cohort(data, CLASSES)
-    twice = [cohort.LabelledCase(c.row, c.label, f"patient-{c.label}-{i // 3 // 2}") for i, c in enumerate(cases)]
-    training, validation = cohort.split_patients(twice, 0.5, 0)
-    assert sorted(training + validation) == list(range(12))
-    assert not {twice[i].patient for i in training} & {twice[i].patient for i in validation}
-    assert {twice[i].label for i in validation} == set(CLASSES)
+def samples(cells, labels, lesions=None) -> VolumeSamples:
+    """From cells (C, S, m, m) of each case."""
+    values, slices = _stacked(cells)
+    masks = None if lesions is None else _stacked([mask[None] for mask in lesions])[0][:, 0]
+    names = tuple(str(i) for i in range(len(cells)))
+    return VolumeSamples(names, torch.tensor(labels), values, slices, 9, masks)
 
 
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [
-        ("case,t1,t2,roi,label\na,b,c,d,grave\n", "'grave'"),
-        ("case,t1,t2,roi\na,b,c,d\n", "lacks the column label"),
-        ("case,t1,t2,roi,label,patient\na,b,c,d,normal,p\nb,b,c,d,low risk,p\n", "two labels"),
-    ],
-)
-def test_a_bad_cohort_is_one_sentence(tmp_path, text, word):
-    (tmp_path / "cases.csv").write_text(text)
-    with pytest.raises(InputError, match=word):
-        cohort.read_cohort(tmp_path, CLASSES)
+def tiny(**more) -> torch.nn.Module:
+    torch.manual_seed(0)
+    fields = {"architecture": "vit_tiny_patch16_224", "channels": 2, "classes": 3, "image_pixels": 48, "options": TINY}
+    return build(ModelSpec(**{**fields, **more}))
 
 
-def test_tiling_agrees_with_the_preparation():
-    cells = torch.rand(2, 3, 9, 4, 4)
-    np.testing.assert_array_equal(augment.tile(cells).numpy(), grid.tile(cells.numpy()))
-
-
-def test_augmentation_moves_all_slices_and_channels_of_a_case_alike():
-    cell = torch.rand(1, 1, 1, 8, 8)
-    cells = cell.expand(64, 2, 9, 8, 8)
-    generator = torch.Generator().manual_seed(0)
-    for moved in (augment.random_d4(cells, generator), augment.random_affine(cells, 1.0, generator)):
-        assert torch.equal(moved, moved[:, :1, :1].expand_as(moved))
-        assert len({tuple(m.flatten().tolist()) for m in moved[:, 0, 0]}) > 4
-    symmetries = {tuple(torch.rot90(cell[0, 0, 0], q, (0, 1)).flatten().tolist()) for q in range(4)}
-    symmetries |= {tuple(torch.rot90(cell[0, 0, 0], q, (0, 1)).flip(-1).flatten().tolist()) for q in range(4)}
-    drawn = {tuple(m.flatten().tolist()) for m in augment.random_d4(cells, generator)[:, 0, 0]}
-    assert drawn == symmetries
-
-
-def test_windows_are_drawn_evenly_and_stay_inside():
-    slices = torch.tensor([12] * 4000 + [7])
-    windows = augment.random_windows(slices, 9, torch.Generator().manual_seed(0))
-    starts = windows[:-1, 0].bincount(minlength=4)
-    assert len(starts) == 4
-    assert starts.min() > 850
-    assert windows[-1].tolist() == [0, 1, 2, 3, 4, 5, 6, 6, 6]
-    assert augment.central_windows(torch.tensor([12, 9, 7]), 9)[:, 0].tolist() == [2, 0, 0]
-
-
-def test_the_normalisation_folds_into_the_first_layer():
-    from cadx.models.build import ModelSpec, build
+@pytest.mark.parametrize("fusion", ["early", "late"])
+def test_the_normalisation_folds_into_the_first_layer(fusion):
     from cadx.study.normalise import InputNormalisation
 
-    torch.manual_seed(0)
-    model = build(ModelSpec(architecture="vit_tiny_patch16_224", channels=2, classes=3, image_pixels=48, options=TINY))
-    cells = [np.random.default_rng(i).random((2, 9, 16, 16)).astype(np.float16) * 0.3 for i in range(4)]
-    normalisation = InputNormalisation(model.eval(), trainer.CellTensor.stack(cells, np.zeros(4, np.int64)))
+    model = tiny(fusion=fusion)
+    generator = np.random.default_rng(0)
+    cells = [generator.random((2, 9, 16, 16)).astype(np.float16) * 0.3 for _ in range(4)]
+    for case in cells:
+        case[1] += 0.4
+    normalisation = InputNormalisation(model.eval(), samples(cells, [0] * 4))
     x = torch.rand(2, 2, 48, 48)
     with torch.inference_mode():
         normalised = model(x)
@@ -217,9 +266,19 @@ def test_the_normalisation_folds_into_the_first_layer():
     assert not torch.allclose(plain, normalised, atol=1e-3)
 
 
-def test_lesion_masks_teach_the_patches(data, case):
+def fit(**more) -> trainer.Fit:
+    training = TrainingSpec(
+        epochs=15, batch=3, optimiser=OptimiserSpec(learning_rate=2e-3), precision="fp32", **more.pop("training", {})
+    )
+    return trainer.Fit(training, STILL, trainer.rounds_of(training), 0, **more)
+
+
+def rounds(folder):
+    return [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
+
+
+def test_lesion_masks_teach_the_patches(tmp_path):
     """With masks the loss on the patches falls; without them the weight is refused."""
-    from cadx.models.build import ModelSpec, build
     from cadx.study.patch_loss import PatchLoss
 
     generator = np.random.default_rng(0)
@@ -228,34 +287,141 @@ def test_lesion_masks_teach_the_patches(data, case):
     for index in range(3, 6):
         lesions[index][4, 4:12, 4:12] = 1
         cells[index][:, 4, 4:12, 4:12] = 1
-    labels = np.array([0, 0, 0, 1, 2, 1])
-    cases = trainer.CellTensor.stack(cells, labels, lesions)
-    spec = ModelSpec(architecture="vit_tiny_patch16_224", channels=2, classes=3, image_pixels=48, options=TINY)
-    recipe = Recipe(epochs=15, batch=3, learning_rate=2e-3, lesion_weight=1.0, d4=False, precision="fp32")
-    torch.manual_seed(0)
-    cpu = device.Device("cpu", "", "")
-    history = trainer.train(build(spec), cases, cases, recipe, 9, where=cpu).history
+    cases = samples(cells, [0, 0, 0, 1, 2, 1], lesions)
+    asked = fit(training={"lesion_weight": 1.0})
+    trainer.train(tmp_path, tiny(), cases, cases, asked, where=CPU)
+    history = rounds(tmp_path)
     assert history[-1]["loss"] < 0.6 * history[0]["loss"]
     with pytest.raises(InputError, match="lesion masks"):
-        PatchLoss(build(spec), recipe, trainer.CellTensor.stack(cells, labels))
+        PatchLoss(tiny(), asked.training, None, False)
 
 
-def test_lesion_cells_lie_where_the_mask_lies(case, tmp_path, data):
-    from dataclasses import replace as changed
+def blocks(count=6):
+    """Cases whose class is a block of cells."""
+    generator = np.random.default_rng(0)
+    cells = [generator.random((2, 9, 16, 16)).astype(np.float16) * 0.3 for _ in range(count)]
+    for index, case in enumerate(cells):
+        case[index % 3 % 2, 4, 4:12, 4:12] += 0.6 * (index % 3 > 0)
+    return samples(cells, [index % 3 for index in range(count)])
 
-    from cadx.study.cells import lesion_cells
 
-    geometry = case.reference.geometry
-    mask = np.zeros(geometry.size_ijk[::-1], np.uint8)
-    mask[7, 22:30, 26:34] = 1
-    write(tmp_path / "lesion.nii.gz", case.reference.with_voxels(mask))
-    labelled = changed(cohort.read_cohort(data, CLASSES)[0], lesion=str(tmp_path / "lesion.nii.gz"))
-    cells = lesion_cells(labelled, PLAIN)
-    assert cells.shape == (9, 64, 64)
-    assert [k for k in range(9) if cells[k].any()] == [4]
-    rows, columns = np.nonzero(cells[4])
-    assert abs(rows.mean() - 31.5) < 1.5
-    assert abs(columns.mean() - 31.5) < 1.5
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "radam"])
+def test_every_optimiser_lowers_the_loss(tmp_path, name):
+    rate = 0.05 if name == "sgd" else 2e-3
+    own = OptimiserSpec(name=name, learning_rate=rate, weight_decay=0.01, layer_decay=0.9)
+    training = fit().training.model_copy(update={"optimiser": own})
+    trained = trainer.train(tmp_path, tiny(), blocks(), blocks(), trainer.Fit(training, STILL, 15, 0), where=CPU)
+    history = rounds(tmp_path)
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert trained.logits.shape == (15, 6, 3)
+
+
+def test_early_stopping_and_the_best_weights(tmp_path):
+    asked = fit(keep="best", training={"patience": 2})
+    other = samples([np.zeros((2, 9, 16, 16), np.float16)] * 3, [0, 1, 2])
+    trained = trainer.train(tmp_path, tiny(), blocks(), other, asked, where=CPU)
+    losses = [line["validation_loss"] for line in rounds(tmp_path)]
+    assert trained.rounds == len(losses) < 15
+    assert trained.best_round == int(np.argmin(losses)) == trained.rounds - 3
+    model = tiny()
+    model.load_state_dict(trained.state)
+    np.testing.assert_allclose(trainer.predict(model, other, CPU), trained.logits[trained.best_round], atol=1e-5)
+
+
+def test_a_loss_that_is_no_number_is_one_sentence(tmp_path):
+    own = fit().training.model_copy(update={"optimiser": OptimiserSpec(name="sgd", learning_rate=10)})
+    with pytest.raises(InputError, match="no longer a number"):
+        wild = blocks()
+        wild.cells[:] = float("nan")
+        trainer.train(tmp_path, tiny(), wild, None, trainer.Fit(own, STILL, 2, 0), where=CPU)
+
+
+def changed(before, after):
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_head_alone_leaves_the_body_as_it_was(tmp_path):
+    model = tiny()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    asked = fit(training={"transfer": TransferSpec(mode="head")})
+    trained = trainer.train(tmp_path, model, blocks(), None, asked, where=CPU)
+    assert changed(before, trained.state) == {"head.weight", "head.bias"}
+
+
+def test_frozen_batch_norms_keep_their_statistics(tmp_path):
+    model = tiny(architecture="mobilenetv3_small_050", options={})
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trained = trainer.train(
+        tmp_path, model, blocks(), None, fit(training={"transfer": TransferSpec(mode="head")}), where=CPU
+    )
+    assert changed(before, trained.state) <= {"classifier.weight", "classifier.bias"}
+
+
+def test_layers_thaw_one_by_one_until_one_brings_nothing():
+    model = tiny()
+    freezing = Freezing(model, TransferSpec(mode="gradual", patience=2))
+    counts = [sum(p.requires_grad for p in model.parameters())]
+    assert freezing.advance(1.0, 1) == (False, False)
+    for best in (1.0, 0.9, 0.8):
+        thawed, over = freezing.advance(best, 2)
+        assert (thawed, over) == (True, False)
+        counts.append(sum(p.requires_grad for p in model.parameters()))
+    assert counts == sorted(set(counts))
+    assert freezing.advance(0.8, 2) == (False, True)
+    again = Freezing(tiny(), TransferSpec(mode="gradual", patience=2))
+    again.restore(freezing.state())
+    assert again.stage == 3
+
+
+def rates(spec, steps=100, steps_an_epoch=10):
+    optimiser = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=1.0)
+    schedule = schedule_for(optimiser, spec, steps, steps_an_epoch)
+    found = []
+    for _ in range(steps):
+        found.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step() if len(found) < steps else None
+    return found
+
+
+def test_schedules_are_the_papers():
+    step = rates(ScheduleSpec(name="step", step_epochs=3, factor=0.1))
+    assert step[0] == step[29] == 1.0
+    assert step[30] == pytest.approx(0.1)
+    assert step[-1] == pytest.approx(1e-3)
+    cosine = rates(ScheduleSpec(name="cosine", warmup=0.1))
+    assert cosine[:10] == pytest.approx(np.arange(1, 11) / 10)
+    assert cosine[55] == pytest.approx(0.5, abs=0.01)
+    assert set(rates(ScheduleSpec(name="constant"))) == {1.0}
+    cycle = rates(ScheduleSpec(name="one-cycle", warmup=0.3))
+    assert int(np.argmax(cycle)) == 29
+    assert max(cycle) == pytest.approx(1.0)
+    assert cycle[-1] < 1e-4
+
+
+def test_deeper_layers_learn_slower():
+    groups = optimiser_for(tiny(), OptimiserSpec(learning_rate=1.0, layer_decay=0.5, weight_decay=0.1)).param_groups
+    by_rate = sorted({group["lr"] for group in groups})
+    assert by_rate == pytest.approx([0.5 ** (len(by_rate) - 1 - i) for i in range(len(by_rate))])
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.1}
+
+
+def test_the_range_test_finds_the_steepest_fall():
+    found = np.geomspace(1e-6, 1, 60)
+    losses = [2 - 1 / (1 + np.exp(-4 * (np.log10(r) + 3))) + 50 * max(0, np.log10(r) + 1) ** 2 for r in found]
+    assert 3e-4 < steepest(list(found), losses) < 1e-2
+
+
+def test_the_sampler_goes_through_all_and_leaves_no_lone_sample():
+    sampler = Sampler(9, 4, torch.Generator().manual_seed(0))
+    assert sampler.batches == 2
+    first = [sampler.next() for _ in range(2)]
+    assert sorted(torch.cat(first).tolist()) == list(range(9))
+    assert [len(batch) for batch in first] == [4, 5]
+    state = sampler.state()
+    other = Sampler(9, 4, torch.Generator().manual_seed(1))
+    other.restore(state)
+    assert sampler.state() == other.state() == {"waiting": []}
 
 
 def test_metrics_keep_the_order_of_classes_even_where_one_is_absent():
@@ -266,13 +432,8 @@ def test_metrics_keep_the_order_of_classes_even_where_one_is_absent():
     assert figures["auc"] == 1.0
 
 
-def test_prediction_does_not_depend_on_the_batch(data):
-    torch.manual_seed(0)
+def test_prediction_does_not_depend_on_the_batch():
     cells = [np.random.default_rng(i).random((2, 9 + i % 3, 16, 16)).astype(np.float16) for i in range(5)]
-    stacked = trainer.CellTensor.stack(cells, np.zeros(5, np.int64))
-    from cadx.models.build import ModelSpec, build
-
-    model = build(ModelSpec(architecture="vit_tiny_patch16_224", channels=2, classes=3, image_pixels=48, options=TINY))
-    cpu = device.Device("cpu", "", "")
-    whole = trainer.predict(model, stacked, 9, cpu)
-    np.testing.assert_allclose(trainer.predict(model, stacked, 9, cpu, batch=2), whole, atol=1e-6)
+    stacked = samples(cells, [0] * 5)
+    whole = trainer.predict(tiny(), stacked, CPU)
+    np.testing.assert_allclose(trainer.predict(tiny(), stacked, CPU, batch=2), whole, atol=1e-6)

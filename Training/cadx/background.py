@@ -48,14 +48,14 @@ class BackgroundClassifier:
     Raises
     ------
     BundleError
-        If the bundle cannot be used.
+        If the bundle cannot be used, or is one for pictures.
     """
 
     def __init__(self, bundle: Path, device: str = "auto", python: str = sys.executable) -> None:
         self.bundle = Bundle.load(bundle)
         self.device = device
         self._python = python
-        self._preparation = Preparation(self.bundle.preparation)
+        self._preparation = Preparation(self.bundle.volumes)
         self._scratch = Path(tempfile.mkdtemp(prefix="cadx-background-"))
         # images must not stay behind, whatever ends the program
         weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
@@ -87,7 +87,7 @@ class BackgroundClassifier:
 
     def prepare(self, case: Case, progress: ProgressCall | None = None) -> Job | None:
         """Correct the case's images in the background; None where that was done before."""
-        folder = self._folder(case)
+        folder = self._folder(self._used(case))
         if (folder / CORRECTED).is_file():
             return None
         return Job(self._running(), Prepare(id=0, folder=str(folder)).model_dump(mode="json"), progress)
@@ -100,6 +100,7 @@ class BackgroundClassifier:
         InputError, RefusedError
             If the ROI cannot be used.
         """
+        case = self._used(case)
         folder = self._folder(case)
         if not (folder / CORRECTED).is_file():
             return None
@@ -123,6 +124,7 @@ class BackgroundClassifier:
             At once, where the case cannot be graded as it stands.
         """
         options = options or Options()
+        case = self._used(case)
         self.check(case, pad=options.pad)
         folder = self._folder(case)
         answers = Path(tempfile.mkdtemp(dir=self._answers))
@@ -166,11 +168,12 @@ class BackgroundClassifier:
             self._worker = WorkerProcess(["--bundle", str(self.bundle.folder), "--device", self.device], self._python)
         return self._worker
 
+    def _used(self, case: Case) -> Case:
+        return case.only(self._preparation.spec.channels)
+
     def _folder(self, case: Case) -> Path:
         """Where the case's images cross over; named by their content, so that a new ROI finds what was prepared."""
-        content = "".join(
-            case.images[channel].sha256() for channel in self._preparation.spec.channels if channel in case.images
-        )
+        content = "".join(volume.sha256() for volume in case.images.values())
         storage = "".join(str(volume.geometry.ijk_to_ras.tolist()) for volume in case.images.values())
         folder = self._cases / hashlib.sha256((content + storage).encode()).hexdigest()[:32]
         if not folder.is_dir():
@@ -219,7 +222,7 @@ class BackgroundClassifier:
             prepared=cells,
             shown=WindowReading(
                 window,
-                cells.grid(window),
+                cells.tensor(window),
                 np.array(shown["probabilities"]),
                 np.load(answers / "map.npy") if explained else None,
             ),

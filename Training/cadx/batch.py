@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from cadx.io.jsonfile import JsonError, read_json
 from cadx.result import Result
 from cadx.summary import case_record, failure_record, summary_text
 
-COLUMNS = ("case", "t1", "t2", "roi")
+CHANNELS = ("T1", "T2")
 MAX_TABLE_BYTES = 100_000_000
 MAX_NAME_BYTES = 200
 SUMMARY = "summary.csv"
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Row:
-    """One case of the table; paths as the user wrote them, resolved against the table's folder."""
+    """One case of the table; paths as the user wrote them, resolved against the table's folder; "" where none is."""
 
     case: str
     t1: str
@@ -37,8 +37,17 @@ class Row:
     roi: str
 
 
-def read_cases(table: Path) -> list[Row]:
-    """Read ``cases.csv`` (columns case, t1, t2, roi; paths relative to the file).
+def columns_for(channels: Sequence[str]) -> tuple[str, ...]:
+    """What a table must hold for a bundle with these channels.
+
+    >>> columns_for(("T2",))
+    ('case', 't2', 'roi')
+    """
+    return ("case", *(channel.lower() for channel in channels), "roi")
+
+
+def read_cases(table: Path, channels: Sequence[str] = CHANNELS) -> list[Row]:
+    """Read ``cases.csv`` (columns case, roi, and t1 and t2 as far as ``channels`` need them; paths relative to it).
 
     Raises
     ------
@@ -46,8 +55,8 @@ def read_cases(table: Path) -> list[Row]:
         If the table cannot be read, lacks a column, or names a case twice or with a path in it.
     """
     rows = [
-        Row(r["case"], *(resolve(table.parent, r[column]) for column in COLUMNS[1:]))
-        for r in read_table(table, COLUMNS)
+        Row(r["case"], *(resolve(table.parent, r.get(column, "")) for column in ("t1", "t2", "roi")))
+        for r in read_table(table, columns_for(channels))
     ]
     names = Counter(row.case for row in rows)
     for name in names:
@@ -97,11 +106,21 @@ def read_table(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     return rows
 
 
-def read_case(row: Row, note: Callable[[str], None], margin_mm: float) -> Case:
-    """Read the volumes and the ROI of one row."""
-    t1 = read_volume(row.t1, "T1", note)
-    t2 = read_volume(row.t2, "T2", note)
-    return Case({"T1": t1, "T2": t2}, read_roi(row.roi, t1, margin_mm), row.case)
+def read_case(row: Row, note: Callable[[str], None], margin_mm: float, channels: Sequence[str] = CHANNELS) -> Case:
+    """Read the ROI of one row and those of its volumes that a bundle with these channels needs.
+
+    Raises
+    ------
+    InputError
+        If one of them is missing or cannot be read.
+    """
+    given = {"T1": row.t1, "T2": row.t2}
+    missing = [channel for channel in channels if not given.get(channel)]
+    if missing:
+        options = " and ".join(f"--{channel.lower()}" for channel in missing)
+        raise InputError(f"This bundle needs {' and '.join(channels)}; give {options}, or fill in that column.")
+    images = {channel: read_volume(given[channel], channel, note) for channel in channels}
+    return Case(images, read_roi(row.roi, images[channels[0]], margin_mm), row.case)
 
 
 def run_batch(
@@ -154,7 +173,7 @@ def _run_case(
 ) -> dict[str, str]:
     try:
         output.require_apart(folder, (row.t1, row.t2, row.roi))
-        case = read_case(row, note, margin_mm)
+        case = read_case(row, note, margin_mm, classifier.preparation.spec.channels)
         try:
             reading = classifier.classify(case, options, command=command)
         except RefusedError as error:
@@ -183,7 +202,7 @@ def _kept(folder: Path, row: Row, classifier: Classifier, options: Options, marg
     """The record of an earlier run on the same images, ROI, bundle and options; None where it must be done again."""
     try:
         result = Result.from_json(read_json(folder / "result.json"))
-        case = read_case(row, lambda text: None, margin_mm)
+        case = read_case(row, lambda text: None, margin_mm, classifier.preparation.spec.channels)
     except (JsonError, CadxError, OSError):
         return None
     same = result.request_sha256 == request_sha256(classifier.bundle, case, options)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from cadx.errors import InputError
 from cadx.notices import Notice
@@ -18,7 +18,7 @@ class Case:
     Parameters
     ----------
     images
-        Volume by role; the first role is the reference whose slices are shown ("T1" for IPMN).
+        Volume by role ("T1", "T2"); the first is the reference along whose slices the ROI is cut.
     roi
         The box to grade.
     name
@@ -40,6 +40,19 @@ class Case:
             files = " and ".join(f"{role} ({self.images[role].name})" for role in known)
             raise InputError(f"{files} carry different patient ids; choose two series of one patient.")
 
+    def only(self, channels: Sequence[str]) -> Case:
+        """The case as a bundle with these channels takes it: their images, in their order, and no other.
+
+        Raises
+        ------
+        InputError
+            If one of them is missing.
+        """
+        missing = [channel for channel in channels if channel not in self.images]
+        if missing:
+            raise InputError(f"{self.name}: this bundle needs {' and '.join(missing)}; give that volume too.")
+        return replace(self, images={channel: self.images[channel] for channel in channels})
+
     @property
     def reference(self) -> Volume:
         """The image whose slices become the cells."""
@@ -54,7 +67,8 @@ class Case:
             notices.append(Notice("same-image", f"{names} hold the same image; check that the right ones were chosen."))
         for role, volume in self.images.items():
             if not volume.oriented:
-                text = f"{role} ({volume.name}) does not say where it lies in the patient; check that {names} match."
+                check = f"check that {names} match" if len(self.images) > 1 else "check that the ROI lies on the organ"
+                text = f"{role} ({volume.name}) does not say where it lies in the patient; {check}."
                 notices.append(Notice("no-orientation", text))
         frames = {v.frame_of_reference for v in self.images.values() if v.frame_of_reference}
         if len(frames) > 1:

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from cadx import __version__, device
 from cadx.case import Case
 from cadx.errors import BundleError, RefusedError
-from cadx.explain.rollout import AttentionRecorder, supports_rollout
+from cadx.explain.display import GRADCAM, MapKind
+from cadx.explain.maps import Explained, explain, map_kind
 from cadx.models.bundle import Bundle
 from cadx.notices import DEMO_MODEL, Notice
+from cadx.prepare.grid import fitted_map
 from cadx.prepare.pipeline import Preparation, Prepared, Progress, Window
 from cadx.prepare.register import RigidMotion
 from cadx.result import Result
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NO_METHOD = "none"
+EMPTY_MAP = "Grad-CAM is 0 everywhere: no part of the image speaks for the grade by itself, so there is no map to show."
 FAR_MM, FAR_DEGREES = 10.0, 5.0
 Windows = Literal["central", "all"]
 
@@ -60,12 +63,12 @@ class Options:
 class WindowReading:
     """One window: what went in, what came out.
 
-    ``grid`` is (C, H, W) float32 in 0..1; ``grid_map`` (h, w) is attention relative to its mean over the
-    patches (1 = average), or None.
+    ``tensor`` is what the network was fed, (C, H, W) or (C, D, H, W) float32; ``grid_map`` (h, w) or (d, h, w) is the
+    map over it in the unit of its kind (:mod:`cadx.explain.display`), or None.
     """
 
     window: Window
-    grid: NDArray[np.float32]
+    tensor: NDArray[np.float32]
     probabilities: NDArray[np.floating]
     grid_map: NDArray[np.float32] | None
 
@@ -74,7 +77,8 @@ class WindowReading:
 class Reading:
     """A Result with the arrays behind it; ``shown`` is the window for pictures.
 
-    ``attention`` lies on T1's stored grid, zero outside what the model saw; None where not explained.
+    ``attention``, the map of whichever kind, lies on the reference's stored grid, zero outside what the model saw; None
+    where there is no map.
     """
 
     result: Result
@@ -103,7 +107,7 @@ class Classifier:
 
     def __init__(self, bundle: Bundle, requested_device: str = "auto", requested_precision: str = "auto") -> None:
         self.bundle = bundle
-        self.preparation = Preparation(bundle.preparation)
+        self.preparation = Preparation(bundle.volumes)
         self.device = device.choose(requested_device)
         self._asked_precision = requested_precision
         self._fell_back = ""
@@ -136,6 +140,7 @@ class Classifier:
             If it must not be graded as it stands.
         """
         options = options or Options()
+        case = case.only(self.preparation.spec.channels)
         report = progress or (lambda stage, fraction: None)
         start = time.perf_counter()
         prepare = self.preparation.run if corrected is None else partial(self.preparation.finish, corrected=corrected)
@@ -160,19 +165,30 @@ class Classifier:
         """Grade a prepared case."""
         report = progress or (lambda stage, fraction: None)
         windows = prepared.windows() if options.windows == "all" else [prepared.window(options.start)]
-        explained = options.explain and supports_rollout(self.model)
-        readings = []
+        kind = map_kind(self.model) if options.explain else None
+        # Grad-CAM speaks of one class: with several windows, of the one that all of them together say
+        later = kind is GRADCAM and len(windows) > 1
+        readings, layer = [], ""
         for index, window in enumerate(windows):
-            readings.append(self._read_window(prepared, window, explained))
+            reading, layer = self._read_window(prepared, window, None if later else kind)
+            readings.append(reading)
             report("classify", (index + 1) / len(windows))
         probabilities = np.mean([r.probabilities for r in readings], axis=0)
+        if kind is not None and later:
+            readings, layer = self._explained_later(prepared, readings, kind, int(probabilities.argmax()))
+        if any(r.grid_map is None for r in readings):
+            kind = None
+        elif kind is GRADCAM:
+            readings = _relative_to_maximum(readings)
         shown = readings[int(np.argmax([r.probabilities[probabilities.argmax()] for r in readings]))]
-        attention = _mean_attention(prepared, readings) if explained else None
-        result = self._result(case, prepared, options, readings, probabilities, explained, command)
+        attention = _mean_map(prepared, readings) if shown.grid_map is not None else None
+        explanation = _describe_explanation(kind, options.explain, layer, attention is not None)
+        result = self._result(case, prepared, options, readings, probabilities, explanation, command)
         return Reading(result, prepared, shown, attention)
 
     def refusal(self, case: Case, error: RefusedError, options: Options, command: tuple[str, ...] = ()) -> Result:
         """The result of a case that must not be graded, with the reason."""
+        case = case.only(self.preparation.spec.channels)
         return Result(
             status="refused",
             task=self.bundle.settings.task,
@@ -197,9 +213,8 @@ class Classifier:
         import torch
 
         self.model = self.bundle.build_model().to(self.device.torch)
-        spec = self.bundle.settings.model
         generator = torch.Generator().manual_seed(0)
-        example = torch.rand(1, spec.channels, spec.image_pixels, spec.image_pixels, generator=generator)
+        example = torch.rand(1, *self.preparation.spec.shape, generator=generator)
         self.precision = device.choose_precision(self.model, example.to(self.device.torch), self._asked_precision)
 
     def _fall_back(self) -> None:
@@ -208,32 +223,41 @@ class Classifier:
         self.device = device.Device("cpu", device.describe("cpu"), self._fell_back)
         self._load()
 
-    def _read_window(self, prepared: Prepared, window: Window, explained: bool) -> WindowReading:
-        grid = prepared.grid(window)
+    def _explained_later(
+        self, prepared: Prepared, readings: list[WindowReading], kind: MapKind, class_index: int
+    ) -> tuple[list[WindowReading], str]:
+        """The same windows with maps for one class, and the layer that these are of."""
+        pairs = [self._read_window(prepared, reading.window, kind, class_index) for reading in readings]
+        explained = [replace(r, grid_map=own.grid_map) for r, (own, _) in zip(readings, pairs, strict=True)]
+        return explained, pairs[0][1]
+
+    def _read_window(
+        self, prepared: Prepared, window: Window, kind: MapKind | None, class_index: int | None = None
+    ) -> tuple[WindowReading, str]:
+        """One window, and the layer that its map is of."""
+        tensor = prepared.tensor(window)
         try:
-            probabilities, grid_map = self._forward(grid, explained)
+            found = self._forward(tensor, kind, class_index)
         except RuntimeError as error:
             if self.device.kind == "cpu" or not device.is_out_of_memory(error):
                 raise
             self._fall_back()
-            probabilities, grid_map = self._forward(grid, explained)
-        return WindowReading(window, grid, probabilities, grid_map)
+            found = self._forward(tensor, kind, class_index)
+        own_map = found.own_map
+        if own_map is not None and own_map.ndim == 2:
+            own_map = fitted_map(own_map, prepared.spec)
+        probabilities = _probabilities(found.logits / self.bundle.settings.temperature)
+        return WindowReading(window, tensor, probabilities, own_map), found.layer
 
-    def _forward(
-        self, grid: NDArray[np.float32], explained: bool
-    ) -> tuple[NDArray[np.floating], NDArray[np.float32] | None]:
+    def _forward(self, tensor: NDArray[np.float32], kind: MapKind | None, class_index: int | None) -> Explained:
         import torch
 
-        x = torch.from_numpy(grid)[None].to(self.device.torch)
-        with torch.inference_mode(), device.autocast(self.device.kind, self.precision):
-            if not explained:
-                return _probabilities(self.model(x)), None
-            with AttentionRecorder(self.model) as recorder:
-                logits = self.model(x)
-        row = recorder.rollout()[0].cpu().numpy()
-        probabilities = _probabilities(logits)
-        side = round(row.size**0.5)
-        return probabilities, (row / row.mean()).reshape(side, side)
+        x = torch.from_numpy(tensor)[None].to(self.device.torch)
+        with device.autocast(self.device.kind, self.precision):
+            if kind is not None:
+                return explain(self.model, x, kind, class_index)
+            with torch.inference_mode():
+                return Explained(self.model(x), None)
 
     def _standing_notices(self) -> list[Notice]:
         """What holds for every case of this classifier; the demonstration comes first, so that nothing cuts it."""
@@ -249,11 +273,11 @@ class Classifier:
         options: Options,
         readings: list[WindowReading],
         probabilities: NDArray[np.floating],
-        explained: bool,
+        explanation: dict[str, str] | None,
         command: tuple[str, ...],
     ) -> Result:
         classes = self.bundle.settings.classes
-        seen = sorted({index for r in readings for index in r.window.indices})
+        seen = sorted({index for r in readings for index in prepared.seen(r.window)})
         positions = prepared.positions_mm
         notices = [
             *self._standing_notices(),
@@ -261,6 +285,7 @@ class Classifier:
             *prepared.notices,
             *_unseen(len(seen), prepared),
             *_moved_far(prepared.motion),
+            *_no_map(explanation),
         ]
         return Result(
             status="ok",
@@ -284,14 +309,15 @@ class Classifier:
             request_sha256=request_sha256(self.bundle, case, options),
             command=command,
             options=options.to_json(),
-            windows=[_describe_window(r, positions, classes) for r in readings] if options.windows == "all" else [],
+            windows=_describe_windows(readings, prepared, classes) if options.windows == "all" else [],
             registration=_describe_motion(prepared.motion),
-            explanation=_describe_explanation(explained, options.explain),
+            explanation=explanation,
         )
 
 
 def request_sha256(bundle: Bundle, case: Case, options: Options) -> str:
-    """Hash of all that a result follows from: bundle, images, ROI and options."""
+    """Hash of all that a result follows from: bundle, the images that it uses, ROI and options."""
+    case = case.only(bundle.volumes.channels)
     request = {
         "bundle": bundle.sha256,
         "images": {role: volume.sha256() for role, volume in case.images.items()},
@@ -319,16 +345,24 @@ def _probabilities(logits: Tensor) -> NDArray[np.floating]:
     return probabilities
 
 
-def _mean_attention(prepared: Prepared, readings: list[WindowReading]) -> Volume:
-    """Attention on T1's grid, averaged over the windows that saw a voxel."""
+def _relative_to_maximum(readings: list[WindowReading]) -> list[WindowReading]:
+    """Grad-CAM of all windows on one scale, 0..1; no map where it is 0 everywhere."""
+    highest = max((float(r.grid_map.max()) for r in readings if r.grid_map is not None), default=0.0)
+    if not highest > 0:
+        return [replace(r, grid_map=None) for r in readings]
+    return [replace(r, grid_map=None if r.grid_map is None else r.grid_map / highest) for r in readings]
+
+
+def _mean_map(prepared: Prepared, readings: list[WindowReading]) -> Volume:
+    """The map on the reference's grid, averaged over the windows that saw a voxel."""
     total = np.zeros(prepared.onto.size_ijk[::-1], dtype=np.float32)
     count = np.zeros_like(total)
     for reading in readings:
         assert reading.grid_map is not None
-        values = prepared.to_volume(reading.grid_map, reading.window).voxels
-        total += values
-        count += values > 0
-    return Volume(total / np.maximum(count, 1), prepared.onto, "attention")
+        total += prepared.to_volume(reading.grid_map, reading.window).voxels
+        if len(readings) > 1:
+            count += prepared.to_volume(np.ones_like(reading.grid_map), reading.window).voxels > 0
+    return Volume(total / np.maximum(count, 1), prepared.onto, "map")
 
 
 def _unseen(seen: int, prepared: Prepared) -> list[Notice]:
@@ -370,14 +404,20 @@ def _describe_roi(roi: Roi) -> dict[str, object]:
     }
 
 
-def _describe_window(
-    reading: WindowReading, positions: NDArray[np.floating], classes: tuple[str, ...]
-) -> dict[str, object]:
-    return {
-        "first": reading.window.first,
-        "positions_mm": [round(float(positions[i]), 3) for i in reading.window.indices],
-        "probabilities": {n: round(float(p), 6) for n, p in zip(classes, reading.probabilities, strict=True)},
-    }
+def _describe_windows(
+    readings: list[WindowReading], prepared: Prepared, classes: tuple[str, ...]
+) -> list[dict[str, object]]:
+    """Each window's slices and probabilities; a cube is no window."""
+    if prepared.crop is not None:
+        return []
+    return [
+        {
+            "first": reading.window.first,
+            "positions_mm": [round(float(prepared.positions_mm[i]), 3) for i in reading.window.indices],
+            "probabilities": {n: round(float(p), 6) for n, p in zip(classes, reading.probabilities, strict=True)},
+        }
+        for reading in readings
+    ]
 
 
 def _describe_motion(motion: RigidMotion | None) -> dict[str, float] | None:
@@ -389,16 +429,17 @@ def _describe_motion(motion: RigidMotion | None) -> dict[str, float] | None:
     }
 
 
-def _describe_explanation(explained: bool, wanted: bool) -> dict[str, str] | None:
+def _describe_explanation(kind: MapKind | None, wanted: bool, layer: str, drawn: bool) -> dict[str, str] | None:
     if not wanted:
         return None
-    if not explained:
-        return {
-            "method": NO_METHOD,
-            "text": "This model has no class token, so attention rollout is not defined for it.",
-        }
-    return {
-        "method": "attention rollout (Abnar and Zuidema, 2020)",
-        "unit": "relative to the average patch (1 = average)",
-        "text": "Where information could flow from into the decision; it does not show that a region caused the grade.",
-    }
+    if kind is None:
+        return {"method": NO_METHOD, "text": "Neither attention rollout nor Grad-CAM is defined for this model."}
+    if not drawn:
+        return {"method": NO_METHOD, "text": EMPTY_MAP}
+    layers = {"layer": layer} if layer else {}
+    return {"method": kind.method, "unit": kind.unit, **layers, "text": kind.text}
+
+
+def _no_map(explanation: dict[str, str] | None) -> list[Notice]:
+    """A map that was made and is empty is said; a model for which none is defined is not odd."""
+    return [Notice("empty-map", EMPTY_MAP)] if (explanation or {}).get("text") == EMPTY_MAP else []

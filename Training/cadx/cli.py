@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -18,12 +17,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cadx import DISCLAIMER, __version__
+from cadx import DISCLAIMER, __version__, command_line
+from cadx.audit.command import audit
 from cadx.bench.command import bench_app
+from cadx.command_line import Debug, DeviceName, DeviceOption, Out, PrecisionName, PrecisionOption
+from cadx.command_line import command as _command
+from cadx.command_line import note as _note
 from cadx.errors import CadxError, CancelledError, InputError, MissingDependencyError, RefusedError
+from cadx.study import commands
+from cadx.study.cohort_command import cohort_app
 
 if TYPE_CHECKING:
     from cadx.classify import Classifier, Options
+    from cadx.models.bundle import Bundle
 
 app = typer.Typer(
     name="cadx",
@@ -32,9 +38,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-bundle_app = typer.Typer(no_args_is_help=True, help="Look at a model bundle, or check it.")
+bundle_app = typer.Typer(no_args_is_help=True, help="Look at a model bundle, check it, or make one of a checkpoint.")
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(bench_app, name="bench")
+app.add_typer(commands.study_app, name="study")
+app.add_typer(cohort_app, name="cohort")
+for _own in (commands.crossval, commands.train, commands.evaluate, commands.report, audit):
+    app.command()(_own)
 
 INSTALL = {
     "yaml": "PyYAML",
@@ -43,24 +53,6 @@ INSTALL = {
 }
 UNEXPECTED = 1
 BATCH_FAILURES = 4
-_given: list[str] = []
-
-
-class DeviceName(StrEnum):
-    """Where to run."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
-
-
-class PrecisionName(StrEnum):
-    """In which arithmetic."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
 
 
 class WindowsName(StrEnum):
@@ -70,33 +62,22 @@ class WindowsName(StrEnum):
     all = "all"
 
 
-Out = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 BundlePath = Annotated[Path | None, typer.Option("--bundle", help="Bundle folder; by default the demonstration.")]
-DeviceOption = Annotated[DeviceName, typer.Option("--device", help="auto probes and falls back to the CPU.")]
-PrecisionOption = Annotated[
-    PrecisionName, typer.Option("--precision", help="auto takes bf16 only where it is faster and as exact.")
-]
 Start = Annotated[
     int | None, typer.Option("--start", help="First slice of the window, counted from the ROI's lowest (0).")
 ]
 WindowsOption = Annotated[WindowsName, typer.Option("--windows", help="The central window, or all of them averaged.")]
-Explain = Annotated[bool, typer.Option("--explain/--no-explain", help="Attention rollout laid over the volumes.")]
+Explain = Annotated[bool, typer.Option("--explain/--no-explain", help="Attention rollout or Grad-CAM as an overlay.")]
 Register = Annotated[bool, typer.Option("--register", help="Register T2 to T1 rigidly first.")]
 Pad = Annotated[bool, typer.Option("--pad", help="Repeat the last slice where the ROI holds too few.")]
 Margin = Annotated[float, typer.Option("--roi-margin", help="Margin around a mask ROI, mm.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Keep cases done with this bundle and these options.")]
-ModelOption = Annotated[list[str] | None, typer.Option("--model-option", help="key=value for timm, such as depth=6.")]
-Preparation = Annotated[
-    str, typer.Option("--preparation", help="recommended, paper, authors-code, or a JSON file of that form.")
-]
-Cache = Annotated[Path | None, typer.Option("--cache", help="Where prepared cases are kept; by default DATA/.cells.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code and prints errors as one sentence."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    _given[:] = arguments
+    command_line.given[:] = arguments
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         code = int(app(arguments, prog_name="cadx", standalone_mode=False) or 0)
@@ -142,10 +123,10 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 @app.command()
 def classify(
-    t1: Annotated[str, typer.Option("--t1", help="NIfTI, NRRD, MHA or a DICOM folder (folder#2: 2nd series).")],
-    t2: Annotated[str, typer.Option("--t2", help="T2 volume, likewise.")],
     roi: Annotated[str, typer.Option("--roi", help="Markups file, mask volume, or R,A,S,size,size,size in mm (RAS).")],
     out: Out,
+    t1: Annotated[str, typer.Option("--t1", help="NIfTI, NRRD, MHA or a DICOM folder (folder#2: 2nd series).")] = "",
+    t2: Annotated[str, typer.Option("--t2", help="T2 volume, likewise; a bundle may need one of the two alone.")] = "",
     bundle: BundlePath = None,
     device: DeviceOption = DeviceName.auto,
     precision: PrecisionOption = PrecisionName.auto,
@@ -158,7 +139,7 @@ def classify(
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json instead of a summary.")] = False,
     debug: Debug = False,
 ) -> int:
-    """Grade one patient: result.json, grid.png, attention.nii.gz, overview.png and scene.mrb in OUT."""
+    """Grade one patient: result.json, grid.png, the map as NIfTI, overview.png and scene.mrb in OUT."""
     from cadx import output
     from cadx.batch import Row, read_case
     from cadx.io.atomic import require_writable
@@ -166,8 +147,9 @@ def classify(
     options = _options(start, windows, explain, register, pad)
     require_writable(out)
     output.require_apart(out, (t1, t2, roi))
-    case = read_case(Row("case", t1, t2, roi), _note, roi_margin)
-    classifier = _classifier(bundle, device, precision)
+    chosen = _bundle(bundle)
+    case = read_case(Row("case", t1, t2, roi), _note, roi_margin, chosen.volumes.channels)
+    classifier = _classifier(chosen, device, precision)
     try:
         reading = classifier.classify(case, options, progress=_stage, command=_command())
     except RefusedError as error:
@@ -184,7 +166,7 @@ def classify(
 
 @app.command()
 def batch(
-    cases: Annotated[Path, typer.Option("--cases", help="CSV with columns case,t1,t2,roi; paths relative to it.")],
+    cases: Annotated[Path, typer.Option("--cases", help="CSV: case,t1,t2,roi (t1 or t2 where the bundle needs it).")],
     out: Out,
     bundle: BundlePath = None,
     device: DeviceOption = DeviceName.auto,
@@ -203,13 +185,14 @@ def batch(
     from cadx.batch import SUMMARY, read_cases, run_batch
     from cadx.io.atomic import require_writable
 
-    rows = read_cases(cases)
+    chosen = _bundle(bundle)
+    rows = read_cases(cases, chosen.volumes.channels)
     require_writable(out)
     if cases.resolve() == (out / SUMMARY).resolve():
         raise InputError(f"{cases.name} would be overwritten by the batch's own summary; give another --out.")
     failed = run_batch(
         rows,
-        _classifier(bundle, device, precision),
+        _classifier(chosen, device, precision),
         out,
         _options(start, windows, explain, register, pad),
         margin_mm=roi_margin,
@@ -257,68 +240,6 @@ def phantom(
 
 
 @app.command()
-def train(
-    study: Annotated[str, typer.Argument(help="What to train: ipmn.")],
-    data: Annotated[Path, typer.Option("--data", help="Cohort folder with cases.csv (case,t1,t2,roi,label).")],
-    out: Annotated[Path, typer.Option("--out", help="Bundle folder to make.")],
-    test: Annotated[Path | None, typer.Option("--test", help="Unseen cohort for the card's figures.")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="Name of the bundle.")] = None,
-    model: Annotated[str, typer.Option("--model", help="timm name.")] = "vit_tiny_patch16_224",
-    model_option: ModelOption = None,
-    preparation: Preparation = "recommended",
-    epochs: Annotated[int, typer.Option("--epochs", min=1)] = 100,
-    batch_size: Annotated[int, typer.Option("--batch", min=1)] = 32,
-    learning_rate: Annotated[float, typer.Option("--learning-rate")] = 1e-4,
-    d4: Annotated[bool, typer.Option("--d4/--no-d4", help="Quarter turns and flips.")] = True,
-    affine: Annotated[float, typer.Option("--affine", min=0, help="Shifts, turns, scalings: 0 none.")] = 0.0,
-    lesion_weight: Annotated[float, typer.Option("--lesion-weight", min=0, help="Loss on lesion masks.")] = 0.0,
-    patience: Annotated[int, typer.Option("--patience", min=1, help="Epochs without a lower validation loss.")] = 30,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-    device: DeviceOption = DeviceName.auto,
-    precision: PrecisionOption = PrecisionName.auto,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that prepare cases.")] = 1,
-    cache: Cache = None,
-    debug: Debug = False,
-) -> None:
-    """Train one model on one patient-level split and make a bundle."""
-    from cadx.prepare.spec import read_preparation
-    from cadx.study.recipe import Recipe
-    from cadx.study.tasks import task
-    from cadx.study.train import TrainingRun, run_training
-
-    recipe = Recipe(
-        epochs=epochs,
-        batch=batch_size,
-        learning_rate=learning_rate,
-        patience=patience,
-        d4=d4,
-        affine=affine,
-        lesion_weight=lesion_weight,
-        seed=seed,
-        precision=precision.value,
-    )
-    run = TrainingRun(
-        task=task(study),
-        data=data,
-        out=out,
-        name=name or _bundle_name(out),
-        architecture=model,
-        options=_model_options(model_option or []),
-        preparation=read_preparation(preparation),
-        recipe=recipe,
-        test=test,
-        device=device.value,
-        workers=workers,
-        cache=cache,
-        command=_command(),
-    )
-    bundle, figures = run_training(run, lambda text: print(text, flush=True))
-    for part, numbers in figures.items():
-        print(f"{part}: accuracy {numbers['accuracy']:.3f}, AUC {numbers['auc']} on {numbers['cases']} cases")
-    print(f"Bundle {bundle.settings.name} in {out}, sha256 {bundle.sha256}. {DISCLAIMER}")
-
-
-@app.command()
 def series(folder: Annotated[Path, typer.Argument(help="DICOM folder.")], debug: Debug = False) -> None:
     """List the DICOM series in a folder with their numbers and T1/T2 guesses."""
     from cadx.io.dicom import list_series
@@ -348,9 +269,8 @@ def bundle_info(folder: Annotated[Path, typer.Argument(help="Bundle folder.")], 
     settings = bundle.settings
     print(f"{settings.name} {bundle.version}, task {settings.task}, sha256 {bundle.sha256}")
     print(f"Classes: {', '.join(settings.classes)}")
-    print(
-        f"Model: {settings.model.architecture} {settings.model.options or ''} on {settings.model.image_pixels} pixels"
-    )
+    edges = " x ".join([str(settings.model.image_pixels)] * settings.model.dimensions)
+    print(f"Model: {settings.model.architecture} {settings.model.options or ''} on {edges} pixels")
     print(f"Preparation: {json.dumps(bundle.preparation.to_json())}")
     print()
     print(bundle.card)
@@ -364,12 +284,36 @@ def bundle_verify(folder: Annotated[Path, typer.Argument(help="Bundle folder.")]
     print(f"{folder.name} is whole, sha256 {Bundle.load(folder).sha256}")
 
 
-def _classifier(bundle: Path | None, device: DeviceName, precision: PrecisionName) -> Classifier:
-    from cadx.classify import Classifier
+@bundle_app.command("import-cystx")
+def bundle_import_cystx(
+    checkpoint: Annotated[Path, typer.Argument(help="A classification checkpoint of Cyst-X (.pth, DenseNet-121).")],
+    out: Annotated[Path, typer.Option("--out", help="Bundle folder to make.")],
+    channel: Annotated[str | None, typer.Option("--channel", help="T1 or T2; by default as its folders say.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the bundle.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Make a bundle of somebody else's Cyst-X checkpoint: T1 or T2 alone, the ROI as a 96-voxel cube."""
+    from cadx.models.import_cystx import import_cystx
+
+    bundle = import_cystx(checkpoint, out, channel.upper() if channel else None, name)
+    settings = bundle.settings
+    print(
+        f"Bundle {settings.name} in {out}, {' and '.join(bundle.volumes.channels)}, classes "
+        f"{', '.join(settings.classes)}, sha256 {bundle.sha256}. {DISCLAIMER}"
+    )
+
+
+def _bundle(folder: Path | None) -> Bundle:
     from cadx.library import shipped_bundle
     from cadx.models.bundle import Bundle
 
-    classifier = Classifier(Bundle.load(bundle or shipped_bundle()), device.value, precision.value)
+    return Bundle.load(folder or shipped_bundle())
+
+
+def _classifier(bundle: Bundle, device: DeviceName, precision: PrecisionName) -> Classifier:
+    from cadx.classify import Classifier
+
+    classifier = Classifier(bundle, device.value, precision.value)
     _note(f"Device: {classifier.device.kind} ({classifier.device.reason}), {classifier.precision}")
     return classifier
 
@@ -380,37 +324,6 @@ def _options(start: int | None, windows: WindowsName, explain: bool, register: b
     if start is not None and windows is WindowsName.all:
         raise InputError("--start chooses one window and --windows all takes every one; give one of the two.")
     return Options(start=start, windows=windows.value, explain=explain, register=register, pad=pad)
-
-
-def _command() -> tuple[str, ...]:
-    """The command as run, with folders left out: they may hold names of patients."""
-    return ("cadx", *(_base_name(argument) for argument in _given))
-
-
-def _base_name(argument: str) -> str:
-    option, mark, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-    return option + mark + (re.split(r"[/\\]", value.rstrip("/\\"))[-1] or value)
-
-
-def _bundle_name(out: Path) -> str:
-    return re.sub(r"[^a-z0-9\-]+", "-", out.resolve().name.lower()).strip("-") or "bundle"
-
-
-def _model_options(pairs: list[str]) -> dict[str, int | float | bool | str]:
-    options: dict[str, int | float | bool | str] = {}
-    for pair in pairs:
-        key, mark, value = pair.partition("=")
-        if not mark or not key.isidentifier():
-            raise InputError(f"'{pair}' is no model option; write key=value, such as depth=6.")
-        try:
-            options[key] = json.loads(value)
-        except ValueError:
-            options[key] = value
-    return options
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _stage(stage: str, fraction: float) -> None:

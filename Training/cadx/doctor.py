@@ -39,7 +39,13 @@ NEEDS = (
     Need("timm", "timm", "the models' architectures", 6),
     Need("slicer", "slicer-core", "overview.png and scene.mrb outside 3D Slicer", optional=True),
     Need("sklearn", "scikit-learn", "training", optional=True),
-    Need("scipy", "scipy", "phantoms", optional=True),
+    Need("scipy", "scipy", "phantoms, training", optional=True),
+    Need("yaml", "PyYAML", "studies", optional=True),
+    Need("tensorboard", "tensorboard", "training curves while they grow", optional=True),
+    Need("jinja2", "Jinja2", "reports", optional=True),
+    Need("monai", "monai", "networks in three dimensions", optional=True),
+    Need("openpyxl", "openpyxl", "workbooks as cohort tables", optional=True),
+    Need("h5py", "h5py", "figshare's .mat files", optional=True),
 )
 
 

@@ -10,21 +10,23 @@ from pathlib import Path
 
 from cadx import pictures
 from cadx.case import Case
-from cadx.classify import NO_METHOD, Reading
+from cadx.classify import Reading
 from cadx.errors import InputError, MissingDependencyError
+from cadx.explain.display import ATTENTION, KINDS, kind_of
 from cadx.io.atomic import staged_folder
 from cadx.io.files import write_volume
 from cadx.result import Result
 from cadx.summary import case_record, summary_text
 
-NAMES = ("result.json", "grid.png", "profile.png", "attention.nii.gz", "overview.png", "scene.mrb")
+MAPS = tuple(kind.file for kind in KINDS)
+NAMES = ("result.json", "grid.png", "profile.png", *MAPS, "overview.png", "scene.mrb")
 EXPORTED = {"json": ("result.json",), "csv": ("summary.csv",), "png": ("grid.png", "profile.png")}
 FORMATS = tuple(EXPORTED)
 log = logging.getLogger(__name__)
 
 
 def write_reading(folder: Path, case: Case, reading: Reading, note: Callable[[str], None] = log.info) -> list[Path]:
-    """Write ``result.json``, the pictures, the attention volume and, with slicer-core, overview and scene.
+    """Write ``result.json``, the pictures, the map as a volume and, with slicer-core, overview and scene.
 
     What an earlier run left under these names is replaced. Returns the files in ``folder``.
 
@@ -36,9 +38,10 @@ def write_reading(folder: Path, case: Case, reading: Reading, note: Callable[[st
     with staged_folder(folder, replaces=NAMES) as stage:
         document = reading.result.to_json()
         _write_json(stage / "result.json", reading.result)
-        _draw(stage, case, reading)
+        _draw(stage, reading)
         if reading.attention is not None:
-            write_volume(stage / "attention.nii.gz", reading.attention)
+            kind = kind_of(reading.result.explanation) or ATTENTION
+            write_volume(stage / kind.file, reading.attention)
         try:
             _write_scene(stage, case, reading, document)
         except MissingDependencyError as error:
@@ -67,7 +70,7 @@ def export_reading(folder: Path, case: Case, reading: Reading, formats: Sequence
             text = summary_text([record], tuple(reading.result.probabilities))
             (stage / "summary.csv").write_text(text, encoding="utf-8", newline="")
         if "png" in formats:
-            _draw(stage, case, reading)
+            _draw(stage, reading)
         written = sorted(path.name for path in stage.iterdir())
     return [folder / name for name in written]
 
@@ -92,8 +95,9 @@ def is_whole(folder: Path, result: Result) -> bool:
     wanted = ["result.json"]
     if result.status == "ok":
         wanted += ["grid.png", *(["profile.png"] if result.windows else [])]
-        if result.explanation and result.explanation.get("method") != NO_METHOD:
-            wanted.append("attention.nii.gz")
+        kind = kind_of(result.explanation)
+        if kind is not None:
+            wanted.append(kind.file)
     try:
         return all((folder / name).stat().st_size > 0 for name in wanted)
     except OSError:
@@ -115,8 +119,9 @@ def require_apart(folder: Path, inputs: Iterable[str]) -> None:
                 raise InputError(f"{Path(text).name} would be overwritten by the result; give another folder for it.")
 
 
-def _draw(folder: Path, case: Case, reading: Reading) -> None:
-    pictures.draw_grid(folder / "grid.png", reading, tuple(case.images)[: reading.shown.grid.shape[0]])
+def _draw(folder: Path, reading: Reading) -> None:
+    roles = [str(image["role"]) for image in reading.result.inputs]
+    pictures.draw_grid(folder / "grid.png", reading, tuple(roles))
     if reading.result.windows:
         pictures.draw_profile(folder / "profile.png", reading)
 
@@ -128,11 +133,12 @@ def _write_json(path: Path, result: Result) -> None:
 def _write_scene(stage: Path, case: Case, reading: Reading, document: dict[str, object]) -> None:
     from cadx.slicer import write_case_scene
 
-    images = list(case.images.values())
+    roles = [str(image["role"]) for image in reading.result.inputs]
+    images = {role.lower(): case.images[role] for role in roles}
     write_case_scene(
         stage,
-        t1=images[0],
-        t2=images[-1],
+        t1=images.get("t1"),
+        t2=images.get("t2"),
         roi=reading.prepared.roi,
         attention=reading.attention,
         result=document,

@@ -1,4 +1,4 @@
-"""Pictures of a reading: the grid that the model saw, the map over it, the profile along the slices."""
+"""Pictures of a reading: the slices that the model saw, the map over them, the profile along the slices."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadx.classify import Reading
-from cadx.explain.display import display_range, height_text
-from cadx.prepare.grid import cell_centres, smooth_cells, tile, untile
+from cadx.explain.display import MapKind, height_text, kind_of
+from cadx.prepare.grid import cell_centres, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,9 +27,9 @@ MAX_OPACITY = 0.65
 
 
 def draw_grid(path: Path, reading: Reading, channels: tuple[str, ...]) -> None:
-    """``grid.png``: each channel's grid, and the same with the attention map over it; cells carry their height."""
-    grid, grid_map = reading.shown.grid, reading.shown.grid_map
-    rows = 1 if grid_map is None else 2
+    """``grid.png``: each channel's grid, or planes of its cube, and the same with the map; cells carry their height."""
+    grid_map, kind = reading.shown.grid_map, kind_of(reading.result.explanation)
+    rows = 1 if grid_map is None or kind is None else 2
     foot = 0.15 + _foot_inches(reading)
     width, height = 6.0 * len(channels) + 1.0, 6.15 * rows + 0.95 + foot
     figure = _figure(width, height)
@@ -46,15 +46,14 @@ def draw_grid(path: Path, reading: Reading, channels: tuple[str, ...]) -> None:
     for column, name in enumerate(channels):
         for row in range(rows):
             axes = figure.add_subplot(grids[row, column])
-            _show_cells(axes, grid[column], reading)
-            axes.set_title(
-                name if row == 0 else f"{name} with attention rollout", color=INK, fontsize=13, parse_math=False
-            )
-            if row == 1 and grid_map is not None:
-                drawn = _overlay(axes, grid_map, reading)
-    if grid_map is not None:
+            _show_cells(axes, column, reading)
+            title = name if row == 0 or kind is None else f"{name} with {kind.word}"
+            axes.set_title(title, color=INK, fontsize=13, parse_math=False)
+            if row == 1 and grid_map is not None and kind is not None:
+                drawn = _overlay(axes, grid_map, kind, reading)
+    if rows == 2 and kind is not None:
         bar = figure.colorbar(drawn, cax=figure.add_axes((1 - 0.85 / width, foot / height, 0.018, 5.6 / height)))
-        bar.set_label("attention relative to the average patch", color=INK)
+        bar.set_label(kind.scale, color=INK)
         bar.ax.tick_params(colors=INK)
     _caption(figure, reading)
     figure.savefig(path, facecolor=PAPER)
@@ -112,10 +111,10 @@ def _caption(figure: Figure, reading: Reading) -> None:
     figure.text(0.03, 0.1 / height, text, color=WARNING, fontsize=11, va="bottom", linespacing=1.3, parse_math=False)
 
 
-def _show_cells(axes: Axes, image: NDArray[np.float32], reading: Reading) -> None:
+def _show_cells(axes: Axes, channel: int, reading: Reading) -> None:
     """Each cell is drawn by itself, so that no interpolation runs across slices."""
     prepared = reading.prepared
-    cells = untile(image, prepared.spec.slices)
+    cells = prepared.shown[channel, list(reading.shown.window.indices)]
     side, size = prepared.spec.side, prepared.spec.cell_pixels
     heights = cell_centres(prepared.geometry)[:, 2]
     for number, index in enumerate(reading.shown.window.indices):
@@ -136,16 +135,17 @@ def _show_cells(axes: Axes, image: NDArray[np.float32], reading: Reading) -> Non
     axes.set_axis_off()
 
 
-def _overlay(axes: Axes, grid_map: NDArray[np.float32], reading: Reading) -> ScalarMappable:
-    """The map, smooth within each cell, opaque where attention is high, absent where nothing was seen."""
+def _overlay(axes: Axes, grid_map: NDArray[np.float32], kind: MapKind, reading: Reading) -> ScalarMappable:
+    """The map, smooth within each cell, opaque where it is high, absent where nothing was seen."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    pixels = reading.shown.grid.shape[-1]
-    smooth = tile(smooth_cells(grid_map, reading.prepared.spec))
-    low, high = display_range(grid_map)
+    prepared, window = reading.prepared, reading.shown.window
+    pixels = prepared.spec.pixels
+    smooth = tile(prepared.map_cells(grid_map, window))
+    low, high = kind.range(grid_map)
     alpha = np.clip((smooth - low) / (high - low), 0, 1) * MAX_OPACITY
-    alpha[reading.shown.grid.max(axis=0) == 0] = 0
+    alpha[tile(prepared.shown[:, list(window.indices)]).max(axis=0) == 0] = 0
     box = (0, pixels, pixels, 0)
     axes.imshow(smooth, cmap=HEAT, vmin=low, vmax=high, alpha=alpha, extent=box, interpolation="nearest")
     return ScalarMappable(norm=Normalize(low, high), cmap=HEAT)

@@ -45,7 +45,7 @@ class Worker:
         self.bundle = bundle
         self._device = device
         self._emit = emit
-        self._preparation = Preparation(bundle.preparation)
+        self._preparation = Preparation(bundle.volumes)
         self._folder: Path | None = None
         self._corrected: dict[str, Volume] = {}
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -37,6 +40,7 @@ def states(panel: Any) -> Iterator[str]:
     yield from running(panel)
     yield from after_the_result(panel, nodes)
     yield from errors(panel, nodes)
+    yield from cube(panel)
     yield from packages(panel)
 
 
@@ -97,6 +101,32 @@ def errors(panel: Any, nodes: Any) -> Iterator[str]:
     until(lambda: not panel.running)
     settle(panel)
     yield "error-worker"
+
+
+def cube(panel: Any) -> Iterator[str]:
+    """A model of T2 alone that is fed the whole ROI, with random weights; left out where MONAI is not installed."""
+    if importlib.util.find_spec("monai") is None:
+        return
+    import torch
+    from monai.networks.nets import DenseNet121
+
+    from cadx.models.import_cystx import import_cystx
+
+    parameters = panel.logic.getParameterNode()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        torch.manual_seed(0)
+        torch.save(DenseNet121(spatial_dims=3, in_channels=1, out_channels=1).state_dict(), folder / "random.pth")
+        parameters.bundle = str(import_cystx(folder / "random.pth", folder / "random-cube", "T2", "random-cube").folder)
+        settle(panel)
+        until(lambda: panel.tiles.shown is not None and panel.tiles.shown.whole)
+        panel.ui.classifyButton.click()
+        until(lambda: not panel.running)
+        settle(panel)
+        yield "cube"
+        parameters.bundle = ""
+        settle(panel)
+        until(lambda: panel.tiles.shown is not None and not panel.tiles.shown.whole)
 
 
 def packages(panel: Any) -> Iterator[str]:

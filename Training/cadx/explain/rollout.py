@@ -21,7 +21,7 @@ def rollout(model: nn.Module, x: Tensor, *, residual: bool = True) -> Tensor:
     Parameters
     ----------
     model
-        A timm vision transformer with a class token, in evaluation mode.
+        A timm vision transformer that decides by its class token, or late fusion of such, in evaluation mode.
     x
         (B, C, H, W).
     residual
@@ -31,7 +31,8 @@ def rollout(model: nn.Module, x: Tensor, *, residual: bool = True) -> Tensor:
     Returns
     -------
     Tensor
-        (B, patches) float32, patches row by row; a row sums to 1 less what stays on the class token.
+        (B, patches) float32, patches row by row; a row sums to 1 less what stays on the class token. Of late fusion
+        the mean of the branches' rows, each relative to its average patch.
 
     Raises
     ------
@@ -46,11 +47,24 @@ def rollout(model: nn.Module, x: Tensor, *, residual: bool = True) -> Tensor:
 
 
 def supports_rollout(model: nn.Module) -> bool:
-    """Whether the model is a timm vision transformer with a class token and plain attention."""
+    """Whether the model is a timm vision transformer with plain attention that decides by its class token.
+
+    Registers, layer scale and late fusion of such models are no obstacle.
+    """
+    from cadx.models.fusion import LateFusion
+
+    if isinstance(model, LateFusion):
+        return all(_is_plain(branch) for branch in model.branches)
+    return _is_plain(model)
+
+
+def _is_plain(model: nn.Module) -> bool:
     from timm.layers import Attention
 
     blocks = getattr(model, "blocks", None)
     if blocks is None or getattr(model, "cls_token", None) is None or getattr(model, "rope", None) is not None:
+        return False
+    if getattr(model, "global_pool", "token") != "token":
         return False
     return all(type(getattr(block, "attn", None)) is Attention for block in blocks)
 
@@ -67,24 +81,55 @@ class AttentionRecorder:
                 f"{type(model).__name__} has no class token with plain attention, so rollout is not defined for it; "
                 "choose a vision transformer."
             )
-        self._model: Any = model
-        self._handles: list[Any] = []
-        self._qkv: dict[int, Tensor] = {}
+        from cadx.models.fusion import LateFusion
+
+        networks = list(model.branches) if isinstance(model, LateFusion) else [model]
+        self._networks = [_Recorded(network) for network in networks]
 
     def __enter__(self) -> AttentionRecorder:
-        for index, block in enumerate(self._model.blocks):
-            self._handles.append(block.attn.qkv.register_forward_hook(self._keep(index)))
+        for network in self._networks:
+            network.watch()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for network in self._networks:
+            network.leave()
+
+    def rollout(self, *, residual: bool = True) -> Tensor:
+        """(B, patches) of the last forward pass; see :func:`rollout`."""
+        import torch
+
+        rows = self.rollouts(residual=residual)
+        if len(rows) == 1:
+            return rows[0]
+        with torch.inference_mode():
+            return torch.stack([row / row.mean(dim=1, keepdim=True) for row in rows]).mean(dim=0)
+
+    def rollouts(self, *, residual: bool = True) -> list[Tensor]:
+        """(B, patches) for each branch of late fusion, in the channels' order; for another model only one."""
+        return [network.rollout(residual) for network in self._networks]
+
+
+class _Recorded:
+    """One network's queries and keys."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model: Any = model
+        self._handles: list[Any] = []
+        self._qkv: dict[int, Tensor] = {}
+
+    def watch(self) -> None:
+        for index, block in enumerate(self._model.blocks):
+            self._handles.append(block.attn.qkv.register_forward_hook(self._keep(index)))
+
+    def leave(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
 
-    def rollout(self, *, residual: bool = True) -> Tensor:
-        """(B, patches) of the last forward pass; see :func:`rollout`."""
+    def rollout(self, residual: bool) -> Tensor:
         import torch
 
         if len(self._qkv) != len(self._model.blocks):

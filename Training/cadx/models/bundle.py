@@ -14,6 +14,8 @@ from pydantic import Field, ValidationError, model_validator
 from cadx.errors import BundleError, InputError
 from cadx.io.jsonfile import JsonError, read_json
 from cadx.models.build import ModelSpec
+from cadx.prepare.picture import SCHEMA as PICTURE_SCHEMA
+from cadx.prepare.picture import PictureSpec
 from cadx.prepare.spec import PreparationSpec, Strict, first_complaint
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class BundleSettings(Strict):
     task: str = Field(max_length=100)
     classes: tuple[ClassName, ...] = Field(min_length=2, max_length=1000)
     demo: bool = False
+    temperature: float = Field(default=1.0, gt=0, le=100)
     model: ModelSpec
     training: dict[str, Any] = Field(default_factory=dict)
 
@@ -77,7 +80,7 @@ class Bundle:
     folder: Path
     sha256: str
     settings: BundleSettings
-    preparation: PreparationSpec
+    preparation: PreparationSpec | PictureSpec
     metadata: dict[str, Any]
 
     @classmethod
@@ -92,7 +95,7 @@ class Bundle:
         sha256 = verify(folder)
         try:
             settings = BundleSettings.model_validate(_read_json(folder, SETTINGS))
-            preparation = PreparationSpec.from_json(_read_json(folder, PREPARATION), f"{folder.name}/{PREPARATION}")
+            preparation = _preparation(_read_json(folder, PREPARATION), f"{folder.name}/{PREPARATION}")
         except ValidationError as error:
             raise BundleError(f"{folder.name}/{SETTINGS}: {first_complaint(error)}") from error
         except InputError as error:
@@ -102,6 +105,21 @@ class Bundle:
         if not isinstance(metadata, dict):
             raise BundleError(f"{folder.name}/{METADATA} is no JSON object; get the bundle anew.")
         return cls(folder, sha256, settings, preparation, metadata)
+
+    @property
+    def volumes(self) -> PreparationSpec:
+        """The preparation of a bundle that grades volumes.
+
+        Raises
+        ------
+        BundleError
+            If the bundle grades pictures.
+        """
+        if isinstance(self.preparation, PictureSpec):
+            raise BundleError(
+                f"{self.folder.name} is a bundle for pictures and cannot grade volumes; choose a bundle for volumes."
+            )
+        return self.preparation
 
     @property
     def version(self) -> str:
@@ -138,14 +156,31 @@ class Bundle:
         }
 
 
-def _require_fit(folder: Path, model: ModelSpec, preparation: PreparationSpec) -> None:
+def _preparation(document: Any, source: str) -> PreparationSpec | PictureSpec:
+    """Of volumes or of pictures: its schema says which."""
+    pictures = isinstance(document, dict) and document.get("schema") == PICTURE_SCHEMA
+    return PictureSpec.from_json(document, source) if pictures else PreparationSpec.from_json(document, source)
+
+
+def _require_fit(folder: Path, model: ModelSpec, preparation: PreparationSpec | PictureSpec) -> None:
     """The network must take what the preparation makes."""
-    made = (len(preparation.channels), preparation.grid.pixels)
-    if made != (model.channels, model.image_pixels):
+    made, taken = fed_shape(preparation), (model.channels, *(model.image_pixels,) * model.dimensions)
+    if made != taken:
         raise BundleError(
-            f"{folder.name}: its preparation makes {made[0]} channels of {made[1]} pixels and its network takes "
-            f"{model.channels} of {model.image_pixels}; get the bundle anew."
+            f"{folder.name}: its preparation makes {_shape_text(made)} and its network takes {_shape_text(taken)}; "
+            "get the bundle anew."
         )
+
+
+def fed_shape(preparation: PreparationSpec | PictureSpec) -> tuple[int, ...]:
+    """(channels, pixels, pixels[, pixels]): what a preparation makes."""
+    if isinstance(preparation, PictureSpec):
+        return preparation.channels, preparation.pixels, preparation.pixels
+    return preparation.shape
+
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} channels of {' x '.join(str(edge) for edge in shape[1:])} pixels"
 
 
 def verify(folder: Path) -> str:

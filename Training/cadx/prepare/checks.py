@@ -20,6 +20,7 @@ MIN_COVERAGE = 0.5
 SMALLEST_PLAUSIBLE_MM, LARGEST_PLAUSIBLE_MM = 20.0, 300.0
 MIN_SLICE_COVERAGE = 0.9
 MAX_SILENT_GROWTH = 1.25
+MIN_MASKED = 0.2
 MAX_MAGNITUDE = 1e9
 
 
@@ -40,7 +41,7 @@ def require_contrast(volume: Volume, channel: str) -> None:
         raise InputError(f"{named(channel, volume)} has the same value in every voxel; choose another image.")
 
 
-def on_frame(roi: Roi, frame: SliceFrame) -> tuple[Roi, list[Notice]]:
+def on_frame(roi: Roi, frame: SliceFrame, channel: str = "T1") -> tuple[Roi, list[Notice]]:
     """The ROI's bounding box along the slices' axes, and a warning where that changed it much."""
     box = roi.on_axes(frame.axes)
     growth = float(np.prod(box.size_mm) / np.prod(roi.size_mm))
@@ -49,8 +50,8 @@ def on_frame(roi: Roi, frame: SliceFrame) -> tuple[Roi, list[Notice]]:
         return box, []
     size = " x ".join(f"{v:.0f}" for v in box.size_mm)
     text = (
-        f"The ROI is turned {roi.tilt_degrees(frame.axes):.1f} degrees against the T1 slices; its bounding box "
-        f"along T1's axes, {size} mm, was used."
+        f"The ROI is turned {roi.tilt_degrees(frame.axes):.1f} degrees against the {channel} slices; its bounding box "
+        f"along {channel}'s axes, {size} mm, was used."
     )
     return box, [Notice("roi-bounding-box", text)]
 
@@ -82,7 +83,20 @@ def check_coverage(box: Roi, geometries: Mapping[str, Geometry]) -> list[Notice]
     return notices
 
 
-def check_reach(channel: str, volume: Volume, reached: NDArray[np.bool_]) -> list[Notice]:
+def check_masked(channel: str, volume: Volume, raw: NDArray[np.floating]) -> list[Notice]:
+    """Warn where a network that knows masked images alone is given the organ's surroundings."""
+    if (raw == 0).mean() >= MIN_MASKED:
+        return []
+    text = (
+        f"This model was trained on images in which all but the pancreas is black, and {named(channel, volume)} shows "
+        "its surroundings; mask the image first, or expect little of the grade."
+    )
+    return [Notice("not-masked", text)]
+
+
+def check_reach(
+    channel: str, volume: Volume, reached: NDArray[np.bool_], what: str = "slices of the ROI"
+) -> list[Notice]:
     """Warn where a channel leaves slices (slices, pixels) mostly empty; refuse where it misses half of the ROI."""
     if reached.mean() < MIN_COVERAGE:
         raise InputError(
@@ -91,11 +105,21 @@ def check_reach(channel: str, volume: Volume, reached: NDArray[np.bool_]) -> lis
     empty = int((reached.mean(axis=1) < MIN_SLICE_COVERAGE).sum())
     if not empty:
         return []
-    text = f"{channel} does not reach all of {empty} of {len(reached)} slices of the ROI; what is missing is black."
+    text = f"{channel} does not reach all of {empty} of {len(reached)} {what}; what is missing is black."
     return [Notice("not-covered", text)]
 
 
-def require_slices(slices: NDArray[np.intp], frame: SliceFrame, k: int, pad: bool, name: str) -> list[Notice]:
+def require_two(slices: NDArray[np.intp], channel: str) -> None:
+    """Refuse a ROI that no cube can be cut from."""
+    if len(slices) < 2:
+        raise RefusedError(
+            f"The ROI holds {len(slices)} slices of {channel} and a crop needs 2 or more; enlarge it along the slices."
+        )
+
+
+def require_slices(
+    slices: NDArray[np.intp], frame: SliceFrame, k: int, pad: bool, name: str, channel: str = "T1"
+) -> list[Notice]:
     """Refuse too few slices, or warn where they are padded."""
     n = len(slices)
     if n >= k:
@@ -107,11 +131,12 @@ def require_slices(slices: NDArray[np.intp], frame: SliceFrame, k: int, pad: boo
         )
     if n == 0:
         raise RefusedError(
-            f"The ROI holds no slice of T1 and the grid needs {k}; enlarge it by {_more(k, frame)} mm along the slices."
+            f"The ROI holds no slice of {channel} and the grid needs {k}; enlarge it by {_more(k, frame)} mm along the "
+            "slices."
         )
     if not pad:
         raise RefusedError(
-            f"The ROI holds {n} slices of T1 and the grid needs {k}; enlarge it by {_more(k - n, frame)} mm "
+            f"The ROI holds {n} slices of {channel} and the grid needs {k}; enlarge it by {_more(k - n, frame)} mm "
             "along the slices, or let the last slice be repeated (padding)."
         )
     return [Notice("padded", f"The ROI holds {n} slices and the grid needs {k}; the last one was repeated.")]

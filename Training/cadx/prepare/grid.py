@@ -77,9 +77,22 @@ def smooth_cells(grid_map: Floats, spec: GridSpec) -> Floats:
     """A map on the grid as cells (k, rows, columns) at the cells' own resolution: linear within each, never across."""
     cells = untile(grid_map, spec.slices)
     patches = cells.shape[-1]
-    at = (np.arange(spec.cell_pixels) + 0.5) * patches / spec.cell_pixels - 0.5
-    weights = np.stack([np.interp(at, np.arange(patches), row) for row in np.eye(patches)])
-    return np.einsum("kab,ai,bj->kij", cells, weights, weights)
+    weights = linear_weights(patches, spec.cell_pixels)
+    return np.einsum("kab,ia,jb->kij", cells, weights, weights)
+
+
+def fitted_map(grid_map: Floats, spec: GridSpec) -> Floats:
+    """A map on the grid (h, w) at the next resolution that cuts into whole cells, linearly; itself where it does."""
+    side = spec.side
+    rows, columns = (linear_weights(n, -(-n // side) * side) for n in grid_map.shape)
+    fits = not any(n % side for n in grid_map.shape)
+    return grid_map if fits else (rows @ grid_map @ columns.T).astype(grid_map.dtype)
+
+
+def linear_weights(n_in: int, n_out: int) -> Floats:
+    """(n_out, n_in) weights of linear interpolation over the same length."""
+    at = (np.arange(n_out) + 0.5) * n_in / n_out - 0.5
+    return np.stack([np.interp(at, np.arange(n_in), row) for row in np.eye(n_in)], axis=1)
 
 
 def cells_to_volume(cells: Floats, geometry: Geometry, roi: Roi, onto: Geometry) -> Volume:
@@ -98,7 +111,7 @@ def cells_to_volume(cells: Floats, geometry: Geometry, roi: Roi, onto: Geometry)
         values = _sample_footprints(stack, part)
         values *= _inside(roi, part)
         voxels[low[2] : high[2], low[1] : high[1], low[0] : high[0]] = values
-    return Volume(voxels, onto, "attention")
+    return Volume(voxels, onto, "map")
 
 
 def inside_roi(roi: Roi, geometry: Geometry) -> NDArray[np.bool_]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,12 @@ from cadx.case import Case
 from cadx.errors import InputError
 from cadx.geometry import Geometry
 from cadx.notices import Notice
-from cadx.prepare import area, bias, checks, grid, register, sample, smooth
+from cadx.prepare import area, bias, checks, cube, grid, intensity, register, sample, smooth
 from cadx.prepare import standardise as nyul
 from cadx.prepare.frame import SliceFrame
+from cadx.prepare.intensity import RawCells
 from cadx.prepare.register import RigidMotion
-from cadx.prepare.spec import GridSpec, PreparationSpec
+from cadx.prepare.spec import CropSpec, GridSpec, PreparationSpec
 from cadx.roi import Roi
 from cadx.volume import Volume
 
@@ -25,9 +27,9 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Window:
-    """Consecutive slices of the ROI that fill one grid.
+    """Consecutive slices of the ROI that fill one grid; of a cube the planes that are shown.
 
-    ``indices`` count the ROI's slices from the most inferior, 0; repeated at the end only where padded.
+    ``indices`` count the cells from the most inferior, 0; repeated at the end only where padded.
     """
 
     indices: tuple[int, ...]
@@ -62,7 +64,8 @@ class CellLayout:
     """Where the cells of a ROI lie, before any voxel is read.
 
     ``box`` is the ROI along the slices' axes, ``slices`` the reference's slice indices; ``averaged`` says that
-    whole voxels are averaged instead of interpolated.
+    whole voxels are averaged instead of interpolated. ``whole`` says that all of the ROI is fed at once, as a cube;
+    ``lattice`` is where it is read where that is not ``geometry`` itself.
     """
 
     geometry: Geometry
@@ -71,6 +74,8 @@ class CellLayout:
     positions_mm: NDArray[np.floating]
     notices: tuple[Notice, ...]
     averaged: bool
+    whole: bool = False
+    lattice: Geometry | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,15 +85,18 @@ class Prepared:
     Parameters
     ----------
     cells
-        (channels, slices, rows, columns) float32 in 0..1; every slice of the ROI, inferior to superior.
+        (channels, slices, rows, columns) float32 in 0..1; every slice of the ROI, inferior to superior. With ``crop``
+        a cube over the whole ROI, in the same order; standard scores instead of 0..1 where ``scored``.
     geometry
         Where the cells lie: I = column, J = row, K = slice, RAS mm.
     roi
         The box along the slices' axes, RAS mm.
     onto
-        The grid of T1 as it was stored, for overlays.
+        The grid of the reference as it was stored, for overlays.
+    spec
+        How slices become a grid; of a cube, how its planes are shown.
     positions_mm
-        (slices,) position along the stack's superior direction, mm.
+        (slices,) position of the reference's slices in the ROI along their superior direction, mm.
     """
 
     cells: NDArray[np.float32]
@@ -100,11 +108,24 @@ class Prepared:
     notices: tuple[Notice, ...] = ()
     pad: bool = False
     motion: RigidMotion | None = None
+    crop: CropSpec | None = None
+    scored: bool = False
 
     @property
     def slices(self) -> int:
-        """Number of the ROI's slices."""
-        return self.cells.shape[1]
+        """Number of the reference's slices in the ROI."""
+        return len(self.positions_mm)
+
+    @cached_property
+    def shown(self) -> NDArray[np.float32]:
+        """The cells in 0..1, for the eye; standard scores between two percentiles, masked ones black."""
+        if not self.scored:
+            return self.cells
+        filled = self.cells != 0
+        low, high = (float(end) for end in np.percentile(self.cells[filled], (0.5, 99.5)))
+        # what is there is never quite black, which is for what is not
+        shown = np.clip((self.cells - low) / max(high - low, 1e-6), 1 / 255, 1)
+        return np.where(filled, shown, 0).astype(np.float32)
 
     def window(self, first: int | None = None) -> Window:
         """The window that starts at slice ``first`` of the ROI; the central one by default.
@@ -114,18 +135,40 @@ class Prepared:
         InputError
             If the window does not lie within the ROI's slices.
         """
-        return window_of(self.slices, self.spec.slices, first)
+        if self.crop is None:
+            return window_of(self.slices, self.spec.slices, first)
+        if first is not None:
+            raise InputError("This bundle is fed the whole ROI at once, so there is no first slice to choose.")
+        return Window(cube.shown_planes(self.crop.pixels))
+
+    def seen(self, window: Window) -> list[int]:
+        """Which of the ROI's slices the network sees of a window, from the most inferior, 0."""
+        return sorted(set(window.indices)) if self.crop is None else list(range(self.slices))
 
     def windows(self) -> list[Window]:
         """Every window, inferior to superior."""
+        if self.crop is not None:
+            return [self.window()]
         return [self.window(first) for first in range(max(1, self.slices - self.spec.slices + 1))]
 
     def grid(self, window: Window) -> NDArray[np.float32]:
-        """(channels, pixels, pixels): the tensor that the model is fed, float32 in 0..1."""
+        """(channels, pixels, pixels): the grid of a window, float32 in 0..1."""
         return grid.tile(self.cells[:, list(window.indices)])
 
+    def tensor(self, window: Window) -> NDArray[np.float32]:
+        """What the network is fed: the window's grid, or the cube (channels, pixels, pixels, pixels); float32."""
+        return self.grid(window) if self.crop is None else cube.turned(self.cells, self.crop)
+
+    def map_cells(self, own_map: NDArray[np.floating], window: Window) -> NDArray[np.floating]:
+        """A map on what the network was fed, (h, w) or (d, h, w), at the window's cells and their own pixels."""
+        if self.crop is None:
+            return grid.smooth_cells(own_map, self.spec)
+        return cube.map_planes(cube.turned(own_map, self.crop), window.indices, self.crop.pixels)
+
     def to_volume(self, grid_map: NDArray[np.floating], window: Window) -> Volume:
-        """A map on the grid, of any resolution that the cells divide, on T1's grid in patient space."""
+        """A map on what the network was fed, of any resolution that the cells divide, on the reference's grid."""
+        if self.crop is not None:
+            return cube.map_to_volume(cube.turned(grid_map, self.crop), self.geometry, self.roi, self.onto)
         cells = grid.untile(grid_map, self.spec.slices)
         indices = np.asarray(window.indices)
         distinct = np.unique(indices)
@@ -183,18 +226,15 @@ class Preparation:
     ) -> Prepared:
         """Registration, where asked for, and the cells of a case whose images were corrected before."""
         report = progress or (lambda stage, fraction: None)
-        motion = None
-        if (register_t2 or self.spec.register_ == "rigid") and len(corrected) > 1:
-            report("register", 0.8)
-            first, second = list(corrected.values())[:2]
-            motion = register.register_rigid(first, second, case.roi.center_ras)
+        motion = self._motion(corrected, case.roi, register_t2, report)
         report("crop", 0.9)
-        prepared = self.crop(corrected, case.roi, onto=case.reference.geometry, pad=pad, motion=motion)
+        onto = case.only(self.spec.channels).reference.geometry
+        prepared = self.crop(corrected, case.roi, onto=onto, pad=pad, motion=motion)
         report("crop", 1.0)
         return prepared
 
     def correct(self, volume: Volume, channel: str) -> Volume:
-        """Bias, smoothing and standardisation on the volume's own grid, in canonical storage, float32."""
+        """Bias and smoothing on the volume's own grid, in canonical storage, float32."""
         checks.require_contrast(volume, channel)
         volume = volume.canonical()
         volume = volume.with_voxels(volume.voxels.astype(np.float32))
@@ -208,8 +248,6 @@ class Preparation:
                 f"{checks.named(channel, volume)} cannot be corrected or smoothed; it may be too small or nearly "
                 "empty, choose another image."
             ) from error
-        if self.spec.standardise:
-            volume = nyul.standardise(volume, self.spec.standardise, channel)
         if self.spec.grid.in_plane_pixels:
             volume = sample.resize_in_plane(volume, self.spec.grid.in_plane_pixels)
         return volume
@@ -224,32 +262,90 @@ class Preparation:
         motion: RigidMotion | None = None,
     ) -> Prepared:
         """Cells of a ROI from corrected volumes (canonical storage; the first is the reference)."""
+        layout, values, notices = self._sampled(corrected, roi, pad, motion)
+        standardise, scale = self.spec.standardise, self.spec.scale
+        percentiles = standardise.percentiles if standardise else ()
+        raw = intensity.raw_cells(values, list(corrected.values()), percentiles, scale.method == "volume-zscore-range")
+        crop = self.spec.crop
+        return Prepared(
+            self.cells(raw),
+            layout.geometry,
+            layout.box,
+            onto,
+            self.spec.grid if crop is None else GridSpec(cell_pixels=crop.pixels, fit="stretch"),
+            layout.positions_mm,
+            (*layout.notices, *notices),
+            pad,
+            motion,
+            crop,
+            scale.method == "roi-zscore",
+        )
+
+    def raw(self, case: Case, percentiles: tuple[float, ...] = nyul.PERCENTILES, *, pad: bool = False) -> RawCells:
+        """Cells as training keeps them, with their volumes' landmarks at ``percentiles``.
+
+        :meth:`cells` makes of them what :meth:`run` gives.
+
+        Raises
+        ------
+        InputError, RefusedError
+            As :meth:`run`, but for a ROI in which an image is constant.
+        """
+        self.check(case, pad=pad)
+        corrected = self.correct_all(case.images)
+        motion = self._motion(corrected, case.roi)
+        _, values, _ = self._sampled(corrected, case.roi, pad, motion)
+        return intensity.raw_cells(values, list(corrected.values()), percentiles)
+
+    def cells(self, raw: RawCells) -> NDArray[np.float32]:
+        """(channels, slices, rows, columns) float32 as the bundle has them: standardised, scaled, put into their cube.
+
+        Raises
+        ------
+        InputError
+            As :func:`cadx.prepare.intensity.finish`.
+        """
+        cells = intensity.finish(raw, self.spec.channels, self.spec.standardise, self.spec.scale)
+        crop = self.spec.crop
+        if crop is None or crop.sampling != "area":
+            return cells
+        return np.stack([cube.area_cube(channel, crop.pixels) for channel in cells])
+
+    def _motion(
+        self, corrected: Mapping[str, Volume], roi: Roi, asked: bool = False, report: Progress | None = None
+    ) -> RigidMotion | None:
+        """How the second image moves onto the first; None where nobody wants it moved."""
+        if not (asked or self.spec.register_ == "rigid") or len(corrected) < 2:
+            return None
+        if report:
+            report("register", 0.8)
+        first, second = list(corrected.values())[:2]
+        return register.register_rigid(first, second, roi.center_ras)
+
+    def _sampled(
+        self, corrected: Mapping[str, Volume], roi: Roi, pad: bool, motion: RigidMotion | None
+    ) -> tuple[CellLayout, NDArray[np.float32], list[Notice]]:
+        """Where the cells lie, their values in the volumes' units (NaN where there is nothing), and warnings."""
         reference = next(iter(corrected.values())).geometry
         layout = self.layout(reference, roi, pad=pad, name=checks.named(*next(iter(corrected.items()))))
         checks.check_coverage(layout.box, {checks.named(c, v): v.geometry for c, v in corrected.items()})
-        box, geometry = layout.box, layout.geometry
-        valid = grid.inside_roi(box, geometry)
+        onto, crop = layout.lattice or layout.geometry, self.spec.crop
+        what = "slices of the ROI" if crop is None else "planes of the crop"
+        masked = crop is not None and crop.masked
+        valid = grid.inside_roi(layout.box, onto)
         cells = []
-        notices = list(layout.notices)
+        notices: list[Notice] = []
         for channel, volume in corrected.items():
             moving = motion.transform if motion and channel != self.spec.channels[0] else None
             if layout.averaged:
-                raw = area.area_cells(volume, reference, box, layout.slices, self.spec.grid, moving)
+                raw = area.area_cells(volume, reference, layout.box, layout.slices, self.spec.grid, moving)
             else:
-                raw = sample.sample(volume, geometry, moving)
-            notices += checks.check_reach(channel, volume, np.isfinite(raw)[:, valid])
-            cells.append(self._scaled(raw, valid, volume))
-        return Prepared(
-            np.stack(cells),
-            geometry,
-            box,
-            onto,
-            self.spec.grid,
-            layout.positions_mm,
-            tuple(notices),
-            pad,
-            motion,
-        )
+                raw = (cube.masked_sample if masked else sample.sample)(volume, onto, moving)
+            notices += checks.check_reach(channel, volume, np.isfinite(raw)[:, valid], what)
+            if masked:
+                notices += checks.check_masked(channel, volume, raw)
+            cells.append(np.where(valid & np.isfinite(raw), raw, np.float32(np.nan)))
+        return layout, np.stack(cells), notices
 
     def layout(self, reference: Geometry, roi: Roi, *, pad: bool = False, name: str = "T1") -> CellLayout:
         """Where the cells of a ROI lie; needs the reference's canonical geometry only, no voxel.
@@ -263,23 +359,33 @@ class Preparation:
         RefusedError
             If the ROI holds too few slices and ``pad`` is not set.
         """
-        frame = SliceFrame.of(reference)
-        box, notices = checks.on_frame(roi, frame)
+        frame, channel = SliceFrame.of(reference), self.spec.channels[0]
+        box, notices = checks.on_frame(roi, frame, channel)
         notices += checks.check_size(box)
         notices += checks.check_coverage(box, {name: reference})
         slices = frame.slices_in(box)
-        notices += frame.notices("T1") + checks.require_slices(slices, frame, self.spec.grid.slices, pad, name)
+        notices += frame.notices(channel)
+        if self.spec.crop is not None:
+            return self._cube_layout(frame, box, slices, notices)
+        notices += checks.require_slices(slices, frame, self.spec.grid.slices, pad, name, channel)
         averaged = self.spec.grid.sampling == "area" and frame.own
         if averaged:
             box = area.snapped(box, reference)
         geometry = grid.cell_geometry(frame, box, slices, self.spec.grid)
         return CellLayout(geometry, box, slices, frame.positions_mm()[slices], tuple(notices), averaged)
 
+    def _cube_layout(self, frame: SliceFrame, box: Roi, slices: NDArray[np.intp], notices: list[Notice]) -> CellLayout:
+        assert self.spec.crop is not None
+        checks.require_two(slices, self.spec.channels[0])
+        edge = self.spec.crop.pixels
+        lattice = cube.lattice_geometry(frame, box) if self.spec.crop.sampling == "area" else None
+        geometry = cube.cube_geometry(frame, box, (edge, edge, edge))
+        positions = frame.positions_mm()[slices]
+        return CellLayout(geometry, box, slices, positions, tuple(notices), False, whole=True, lattice=lattice)
+
     def check(self, case: Case, *, pad: bool = False) -> CellLayout:
         """What can be refused before minutes are spent on correction; raises what :meth:`run` raises."""
-        missing = [c for c in self.spec.channels if c not in case.images]
-        if missing:
-            raise InputError(f"{case.name}: this bundle needs {' and '.join(missing)}; give that volume too.")
+        case = case.only(self.spec.channels)
         for channel in self.spec.channels:
             checks.require_contrast(case.images[channel], channel)
         name = checks.named(next(iter(case.images)), case.reference)
@@ -288,18 +394,3 @@ class Preparation:
             layout.box, {checks.named(c, case.images[c]): case.images[c].geometry for c in self.spec.channels}
         )
         return layout
-
-    def _scaled(self, raw: NDArray[np.float32], valid: NDArray[np.bool_], volume: Volume) -> NDArray[np.float32]:
-        """To 0..1 by the bundle's rule; padding and what the volume does not reach are 0."""
-        scale = self.spec.scale
-        inside = valid[None] & np.isfinite(raw)
-        if scale.method == "volume-zscore-range":
-            # the z-score cancels in the range that follows it
-            low, high = float(np.nanmin(volume.voxels)), float(np.nanmax(volume.voxels))
-        else:
-            ends = (0.0, 100.0) if scale.method == "roi-range" else (scale.low, scale.high)
-            low, high = (float(v) for v in np.percentile(raw[inside], ends))
-        if not high > low:
-            raise InputError(f"{volume.name} is constant inside the ROI; choose another image or move the ROI.")
-        cells = np.clip((raw - low) / (high - low), 0, 1)
-        return np.where(inside, cells, 0).astype(np.float32)

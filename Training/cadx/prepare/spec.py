@@ -65,10 +65,11 @@ class ScaleSpec(Strict):
     """To 0..1, each image by itself.
 
     ``roi-percentile`` and ``roi-range`` look at the ROI's cells; ``volume-zscore-range`` is the authors'
-    loader: z-score, then 0..1, both over the whole file.
+    loader: z-score, then 0..1, both over the whole file. ``roi-zscore`` is for a crop and does not end in 0..1: mean 0
+    and standard deviation 1 over the ROI's voxels that are not 0, which stay 0.
     """
 
-    method: Literal["roi-percentile", "roi-range", "volume-zscore-range"] = "roi-percentile"
+    method: Literal["roi-percentile", "roi-range", "volume-zscore-range", "roi-zscore"] = "roi-percentile"
     low: Annotated[float, Field(ge=0, lt=100)] = 0.5
     high: Annotated[float, Field(gt=0, le=100)] = 99.5
 
@@ -106,8 +107,22 @@ class GridSpec(Strict):
         return self.side * self.cell_pixels
 
 
+class CropSpec(Strict):
+    """How the whole ROI becomes one cube, for a network in three dimensions; stretched, along the slices' axes.
+
+    ``sampling="area"`` reads the ROI at 1 mm and averages or repeats that into the cube, as Cyst-X's code does.
+    ``orientation`` names the patient direction in which the index grows along each of the tensor's axes.
+    ``masked`` says that the network was trained on images in which all but the organ was 0.
+    """
+
+    pixels: Annotated[int, Field(ge=16, le=256)] = 96
+    sampling: Literal["linear", "area"] = "linear"
+    orientation: Literal["SPL", "LPS"] = "SPL"
+    masked: bool = False
+
+
 class PreparationSpec(Strict):
-    """All steps, in the order in which they run; None leaves a step out."""
+    """All steps, in the order in which they run; None leaves a step out. ``crop`` stands in place of ``grid``."""
 
     schema_: Literal["cadx.preparation/1"] = Field(default="cadx.preparation/1", alias="schema")
     channels: tuple[str, ...] = ("T1", "T2")
@@ -116,6 +131,7 @@ class PreparationSpec(Strict):
     standardise: StandardiseSpec | None = None
     register_: Literal["none", "rigid"] = Field(default="none", alias="register")
     grid: GridSpec = GridSpec()
+    crop: CropSpec | None = None
     scale: ScaleSpec = ScaleSpec()
 
     model_config = {**Strict.model_config, "populate_by_name": True}
@@ -125,6 +141,20 @@ class PreparationSpec(Strict):
         if not self.channels or len(set(self.channels)) < len(self.channels):
             raise ValueError("the channels must be one or more, each named once")
         return self
+
+    @model_validator(mode="after")
+    def _grid_or_crop(self) -> PreparationSpec:
+        if self.crop is not None and "grid" in self.model_fields_set:
+            raise ValueError("a preparation makes a grid or a crop, not both")
+        if self.crop is None and self.scale.method == "roi-zscore":
+            raise ValueError('the scale "roi-zscore" is for a crop')
+        return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of what the network is fed: (channels, pixels, pixels), or (channels, pixels, pixels, pixels)."""
+        edges = (self.grid.pixels,) * 2 if self.crop is None else (self.crop.pixels,) * 3
+        return (len(self.channels), *edges)
 
     @classmethod
     def from_json(cls, document: Any, source: str) -> PreparationSpec:
@@ -141,8 +171,8 @@ class PreparationSpec(Strict):
             raise InputError(f"{source}: {first_complaint(error)}") from error
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data, every default written out."""
-        return self.model_dump(mode="json", by_alias=True)
+        """As plain data, every default written out; of grid and crop the one that is made."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"grid"} if self.crop else {"crop"})
 
 
 def read_preparation(text: str) -> PreparationSpec:

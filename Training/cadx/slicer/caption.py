@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cadx import DISCLAIMER
-from cadx.explain.display import LOWEST_SHOWN
+from cadx.explain.display import ATTENTION, LOWEST_SHOWN, MapKind, kind_of
 from cadx.slicer.drawing import GREY, WHITE, Canvas, Color, wrap
 from cadx.slicer.overlay import inferno
 from cadx.slicer.rois import OUTLINE_COLOR
@@ -44,11 +44,12 @@ def draw_caption(
     point_ras
         (3,) RAS mm, the point that the slices go through.
     scale
-        Ends of the attention's colour scale, relative to the average patch; None without an overlay.
+        Ends of the map's colour scale, in the unit of its kind; None without an overlay.
     """
     _draw_grade(canvas, result, left, top, column_width)
     _draw_probabilities(canvas, result, left + column_width, top, column_width - 40)
-    _draw_legend(canvas, left + 2 * column_width, top, column_width - 24, np.asarray(point_ras), scale)
+    kind = kind_of(result.get("explanation")) or ATTENTION
+    _draw_legend(canvas, left + 2 * column_width, top, column_width - 24, np.asarray(point_ras), scale, kind)
     _draw_notes(canvas, result, left, top + 190, 3 * column_width - 24)
 
 
@@ -79,7 +80,8 @@ def _draw_probabilities(canvas: Canvas, result: dict[str, Any], left: int, top: 
     for index, (name, probability) in enumerate(shown):
         row = top + 64 + step * index
         best = name == result.get("label")
-        canvas.text(wrap(name, names - 10, 22)[0], left, row, 22, bold=best)
+        size = next((size for size in (22, 19, 16) if len(wrap(name, names - 10, size)) == 1), 16)
+        canvas.text(wrap(name, names - 10, size)[0], left, row, size, bold=best)
         room = width - names - numbers
         canvas.fill(left + names, row - 7, room, 14, _BAR_FLOOR)
         canvas.fill(left + names, row - 7, room * min(max(probability, 0.0), 1.0), 14, _BAR_BEST if best else _BAR)
@@ -87,22 +89,21 @@ def _draw_probabilities(canvas: Canvas, result: dict[str, Any], left: int, top: 
 
 
 def _draw_legend(
-    canvas: Canvas, left: int, top: int, width: int, point: Any, scale: tuple[float, float] | None
+    canvas: Canvas, left: int, top: int, width: int, point: Any, scale: tuple[float, float] | None, kind: MapKind
 ) -> None:
-    canvas.text(
-        "Attention, relative to the average patch" if scale else "No attention map", left, top + 28, 20, color=GREY
-    )
+    title = kind.scale[0].upper() + kind.scale[1:]
+    canvas.text(title if scale else "No map", left, top + 28, 20, color=GREY)
     if scale:
         colors = np.round(255 * inferno(np.linspace(0.0, 1.0, width))).astype(np.uint8)
         colors[: round(LOWEST_SHOWN * width)] = _BAR_FLOOR
         canvas.paste(np.broadcast_to(colors, (18, width, 3)), left, top + 50)
         canvas.text("not drawn", left, top + 86, 18, color=GREY)
         lowest = scale[0] + LOWEST_SHOWN * (scale[1] - scale[0])
-        canvas.text(f"{lowest:.1f} x", left + LOWEST_SHOWN * width, top + 86, 18, color=GREY, across="centre")
-        canvas.text(f"{scale[1]:.1f} x", left + width, top + 86, 18, color=GREY, across="right")
+        canvas.text(kind.number(lowest), left + LOWEST_SHOWN * width, top + 86, 18, color=GREY, across="centre")
+        canvas.text(kind.number(scale[1]), left + width, top + 86, 18, color=GREY, across="right")
     place = ", ".join(position_text(axis, float(mm)).removesuffix(" mm") for axis, mm in enumerate(point))
     draw_mark(canvas, left + 10, top + 121, free=3, stroke=6)
-    what = "highest attention" if scale else "centre of the ROI"
+    what = f"highest {kind.word}" if scale else "centre of the ROI"
     canvas.text(f"{what}:  {place} mm", left + 30, top + 120, 19)
     outline: Color = tuple(round(255 * part) for part in OUTLINE_COLOR)  # type: ignore[assignment]
     for row, height in ((top + 147, 2), (top + 161, 2)):

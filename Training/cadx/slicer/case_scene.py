@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cadx.errors import MissingDependencyError
+from cadx.explain.display import ATTENTION, MapKind, kind_of
 from cadx.roi import Roi
 from cadx.slicer.overlay import attention_to_node
 from cadx.slicer.overview import draw_overview, field_of_view, shown_point
@@ -32,7 +33,15 @@ def case_from_nodes(t1_node: Any, t2_node: Any, roi_node: Any) -> tuple[Volume, 
     return node_to_volume(t1_node), node_to_volume(t2_node), node_to_roi(roi_node)
 
 
-def add_case(scene: Any, *, t1: Volume, t2: Volume, roi: Roi, attention: Volume | None = None) -> CaseNodes:
+def add_case(
+    scene: Any,
+    *,
+    t1: Volume | None,
+    t2: Volume | None,
+    roi: Roi,
+    attention: Volume | None = None,
+    kind: MapKind = ATTENTION,
+) -> CaseNodes:
     """Add a case's images to a scene, with contrast set for the tissue around the ROI.
 
     Parameters
@@ -40,20 +49,26 @@ def add_case(scene: Any, *, t1: Volume, t2: Volume, roi: Roi, attention: Volume 
     scene
         ``vtkMRMLScene``.
     t1, t2, attention
-        Volumes on any grids, RAS mm; ``attention`` may be None.
+        Volumes on any grids, RAS mm; one of the images and ``attention`` may be None.
     roi
         Box, RAS mm.
+    kind
+        What ``attention`` is.
     """
     return CaseNodes(
-        t1=volume_to_node(scene, t1, "T1", shown_range=range_around(t1, roi)),
-        t2=volume_to_node(scene, t2, "T2", shown_range=range_around(t2, roi)),
+        t1=_image_node(scene, t1, "T1", roi),
+        t2=_image_node(scene, t2, "T2", roi),
         roi=roi_to_node(scene, roi, "ROI"),
-        attention=attention_to_node(scene, attention) if attention is not None else None,
+        attention=attention_to_node(scene, attention, kind=kind) if attention is not None else None,
     )
 
 
+def _image_node(scene: Any, volume: Volume | None, name: str, roi: Roi) -> Any:
+    return volume_to_node(scene, volume, name, shown_range=range_around(volume, roi)) if volume is not None else None
+
+
 def write_case_scene(
-    folder: Path, *, t1: Volume, t2: Volume, roi: Roi, attention: Volume | None, result: dict[str, Any]
+    folder: Path, *, t1: Volume | None, t2: Volume | None, roi: Roi, attention: Volume | None, result: dict[str, Any]
 ) -> list[Path]:
     """Write a classified case as ``overview.png`` and ``scene.mrb``, from a scene of its own.
 
@@ -62,13 +77,13 @@ def write_case_scene(
     folder
         Where to write; made if missing.
     t1, t2
-        Images, RAS mm.
+        Images, RAS mm; one may be None.
     roi
         Box, RAS mm.
     attention
-        Attention on any grid, RAS mm; None where none was asked for.
+        The map on any grid, RAS mm; None where there is none.
     result
-        ``cadx.result/1`` document.
+        ``cadx.result/1`` document; it says what kind of map it is.
 
     Returns
     -------
@@ -85,10 +100,11 @@ def write_case_scene(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with own_scene() as scene:
-        nodes = store_result(add_case(scene, t1=t1, t2=t2, roi=roi, attention=attention), result)
+        kind = kind_of(result.get("explanation")) or ATTENTION
+        nodes = store_result(add_case(scene, t1=t1, t2=t2, roi=roi, attention=attention, kind=kind), result)
         set_slice_views(
             scene,
-            background=nodes.t1,
+            background=nodes.reference,
             foreground=nodes.attention,
             point_ras=shown_point(nodes, roi),
             field_of_view_mm=field_of_view(roi),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cadx.case import Case
+from cadx.errors import InputError
+from cadx.explain.display import ATTENTION, kind_of
 from cadx.slicer.hierarchy import place_beside
 from cadx.slicer.overlay import attention_to_node
 from cadx.slicer.results import CaseNodes, find_stored, find_table, store_map, store_result
@@ -31,7 +34,7 @@ def classify_nodes(
     Parameters
     ----------
     t1_node, t2_node
-        ``vtkMRMLScalarVolumeNode``; parent transforms are respected.
+        ``vtkMRMLScalarVolumeNode``, or None where the bundle does not use it; parent transforms are respected.
     roi_node
         ``vtkMRMLMarkupsROINode`` of a box, which may be turned.
     case
@@ -44,18 +47,35 @@ def classify_nodes(
     RefusedError
         If the case must not be graded as it stands. Nothing is added to the scene then.
     """
-    images = {"T1": node_to_volume(t1_node), "T2": node_to_volume(t2_node)}
+    nodes = used_nodes(t1_node, t2_node, roi_node, classifier.preparation.spec.channels)
+    images = {role: node_to_volume(node) for role, node in nodes.images.items()}
     reading = classifier.classify(Case(images, node_to_roi(roi_node), case), options, progress=progress)
-    return reading, store_reading(CaseNodes(t1_node, t2_node, roi_node), reading, case)
+    return reading, store_reading(nodes, reading, case)
+
+
+def used_nodes(t1_node: Any, t2_node: Any, roi_node: Any, channels: Sequence[str]) -> CaseNodes:
+    """Of the images those that a bundle with these channels uses.
+
+    Raises
+    ------
+    InputError
+        If one of them is missing.
+    """
+    given = {"T1": t1_node, "T2": t2_node}
+    for channel in channels:
+        if given.get(channel) is None:
+            raise InputError(f"This model needs {' and '.join(channels)}; choose a {channel} volume.")
+    t1, t2 = (given[role] if role in channels else None for role in ("T1", "T2"))
+    return CaseNodes(t1, t2, roi_node)
 
 
 def store_reading(nodes: CaseNodes, reading: Reading, case: str) -> CaseNodes:
-    """Add a reading to the scene of its images: attention, a row in the table of results, and what ties them.
+    """Add a reading to the scene of its images: the map, a row in the table of results, and what ties them.
 
-    The same nodes graded again under the same name: what was stored is brought up to date. Attention takes its place
-    beside T1 in the subject hierarchy.
+    The same nodes graded again under the same name: what was stored is brought up to date. The map takes its place
+    beside its image in the subject hierarchy.
     """
-    scene = nodes.t1.GetScene()
+    scene, kind = nodes.scene, kind_of(reading.result.explanation) or ATTENTION
     before = find_stored(nodes, case)
     attention = before.attention if before else None
     if reading.attention is None:
@@ -63,10 +83,11 @@ def store_reading(nodes: CaseNodes, reading: Reading, case: str) -> CaseNodes:
             scene.RemoveNode(attention)
         attention = None
     else:
-        attention = attention_to_node(scene, reading.attention, f"Attention {case}", node=attention)
-        place_beside(scene, attention, nodes.t1)
+        name = f"{kind.name} {case}"
+        attention = attention_to_node(scene, reading.attention, name, kind=kind, node=attention)
+        place_beside(scene, attention, nodes.reference)
     joined = CaseNodes(nodes.t1, nodes.t2, nodes.roi, attention)
     stored = store_result(joined, reading.result.to_json(), case=case, table=find_table(scene))
     store_map(stored, reading.shown.window.indices, reading.shown.grid_map)
-    place_beside(scene, stored.text, nodes.t1)
+    place_beside(scene, stored.text, nodes.reference)
     return stored

@@ -1,4 +1,4 @@
-"""Attention in the slice views: where it lies, how strong it must be, how dense it is drawn.
+"""A map in the slice views: where it lies, how strong it must be, how dense it is drawn.
 
 Everything is set on MRML nodes, which the views follow, so that it holds without a window too.
 """
@@ -85,19 +85,25 @@ def jump_to(scene: Any, point_ras: ArrayLike) -> None:
 
 
 def most_attended_point(attention: Any, roi: Any) -> Array:
-    """Where to look first (RAS mm): the most attended voxel, or the ROI's centre without attention (None)."""
+    """Where to look first (RAS mm): the highest voxel of the map, or the ROI's centre without one (None)."""
     return node_to_roi(roi).center_ras if attention is None else attended_point(node_to_volume(attention))
 
 
+def colour_scale(attention: Any) -> tuple[float, float]:
+    """Lower and upper end of a map's colours, as its display has them."""
+    shown = attention.GetDisplayNode()
+    return float(shown.GetWindowLevelMin()), float(shown.GetWindowLevelMax())
+
+
 def set_threshold(attention: Any, lowest: float) -> None:
-    """Draw attention (a volume node) only from ``lowest`` on, in multiples of the average patch."""
+    """Draw a map (a volume node) only from ``lowest`` on, in the map's own unit."""
     display = attention.GetDisplayNode()
     display.SetThreshold(lowest, max(lowest, display.GetWindowLevelMax()))
     display.ApplyThresholdOn()
 
 
 def set_legend_visible(attention: Any, visible: bool) -> None:
-    """Show or hide the colour legend of attention, where Slicer made one."""
+    """Show or hide the colour legend of a map, where Slicer made one."""
     legend = legend_node(attention)
     if legend is not None:
         legend.SetVisibility(visible)

@@ -21,8 +21,8 @@ _T1_NAME = re.compile(r"(?<![a-z0-9])t1[a-z]*(?![a-z0-9])")
 _T2_NAME = re.compile(r"(?<![a-z0-9])t2[a-z]*(?![a-z0-9])")
 # maps, differences, projections and scouts; but sub-01 is how BIDS names a subject
 _NO_IMAGE = re.compile(
-    r"(?<![a-z])(t[12](map|rho)|maps?|mapping|mask|label(map)?|seg(mentation)?|attention|sub(?![-\d])|subtraction|mip|"
-    r"adc|dwi|dti|diff(usion)?|ep2d|tracew?|locali[sz]er|loc|scout|survey)(?![a-z])"
+    r"(?<![a-z])(t[12](map|rho)|maps?|mapping|mask|label(map)?|seg(mentation)?|attention|grad-?cam|sub(?![-\d])|"
+    r"subtraction|mip|adc|dwi|dti|diff(usion)?|ep2d|tracew?|locali[sz]er|loc|scout|survey)(?![a-z])"
 )
 _SECOND_CHOICE = re.compile(r"(?<![a-z])(crop|cropped|copy|resampled|registered|mpr|mrcp)(?![a-z])")
 _BY_WORDS, _BY_TIMES, _BY_NAME = 3, 2, 1

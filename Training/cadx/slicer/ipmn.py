@@ -1,8 +1,9 @@
-"""Grading IPMN from a T1 node, a T2 node and a ROI node: what the IPMNClassifier module does, panel or none."""
+"""Grading IPMN from T1 and T2 nodes and a ROI node: what the IPMNClassifier module does, panel or none."""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from cadx.case import Case
 from cadx.errors import InputError
 from cadx.job import Job, Pending
 from cadx.notices import Notice
-from cadx.slicer.classify import store_reading
+from cadx.slicer.classify import store_reading, used_nodes
 from cadx.slicer.logic import GradedCase, GradingLogic, ProgressCall
 from cadx.slicer.results import CaseNodes, is_taken, next_case_name, stored_map
 from cadx.slicer.rois import node_to_roi
@@ -30,7 +31,8 @@ class IPMNClassifierLogic(GradingLogic):
     """Grades IPMN in a worker process, so that torch never loads into the process that asks.
 
     The same in the application and, with slicer-core, outside it. Nodes are ``vtkMRMLScalarVolumeNode`` (t1, t2)
-    and ``vtkMRMLMarkupsROINode`` (roi). Every method raises the exceptions of :mod:`cadx.errors`.
+    and ``vtkMRMLMarkupsROINode`` (roi); an image that the bundle does not use is left aside and may be None. Every
+    method raises the exceptions of :mod:`cadx.errors`.
     """
 
     def __init__(self, python: str | None = None) -> None:
@@ -40,7 +42,9 @@ class IPMNClassifierLogic(GradingLogic):
     def buildGrid(
         self, t1: Any, t2: Any, roi: Any, *, bundle: BundleFolder = None, firstSlice: int | None = None
     ) -> NDArray[np.float32]:
-        """The tensor that the model is fed: (channels, pixels, pixels) float32 in 0..1; waits for the preparation.
+        """The tensor that the model is fed; waits for the preparation.
+
+        (channels, pixels, pixels) float32 in 0..1, or the cube (channels, pixels, pixels, pixels).
 
         Parameters
         ----------
@@ -62,7 +66,7 @@ class IPMNClassifierLogic(GradingLogic):
             job.wait()
         prepared = self.prepared(t1, t2, roi, bundle=bundle)
         assert prepared is not None
-        return prepared.grid(prepared.window(firstSlice))
+        return prepared.tensor(prepared.window(firstSlice))
 
     def classify(self, t1: Any, t2: Any, roi: Any, **options: Any) -> GradedCase:
         """Grade and wait; takes what :meth:`classifyInBackground` takes."""
@@ -84,7 +88,7 @@ class IPMNClassifierLogic(GradingLogic):
         name: str | None = None,
         progress: ProgressCall | None = None,
     ) -> Pending[GradedCase]:
-        """Start grading; attention, table row and result join the nodes in their scene when it is taken.
+        """Start grading; the map, table row and result join the nodes in their scene when it is taken.
 
         Parameters
         ----------
@@ -95,7 +99,7 @@ class IPMNClassifierLogic(GradingLogic):
         allWindows
             Grade every window of nine slices and average.
         explain
-            Attention rollout too.
+            Attention rollout or Grad-CAM too.
         register
             Register T2 to T1 rigidly first.
         pad
@@ -126,14 +130,18 @@ class IPMNClassifierLogic(GradingLogic):
         from cadx.prepare.pipeline import window_of
 
         options = _options(firstSlice, allWindows, explain, register, pad)
-        case = self._case(t1, t2, roi)
-        nodes = CaseNodes(t1, t2, roi)
+        channels = self.channels(bundle=bundle, device=device)
+        nodes = used_nodes(t1, t2, roi, channels)
+        case = self._case(t1, t2, roi, channels)
         _require_scene(nodes)
         _name(nodes, name)
         layout = self.layout(t1, t2, roi, bundle=bundle, device=device, pad=pad)
-        window_of(len(layout.slices), self.slicesInWindow(bundle=bundle, device=device), options.start)
+        if layout.whole and options.start is not None:
+            raise InputError("This bundle is fed the whole ROI at once, so there is no first slice to choose.")
+        if not layout.whole:
+            window_of(len(layout.slices), self.slicesInWindow(bundle=bundle, device=device), options.start)
         pending = self.background(bundle, device).classify(case, options, progress=progress)
-        scene = t1.GetScene()
+        scene = nodes.scene
         return pending.then(lambda reading: _added(case, reading, nodes, scene, name))
 
     def layout(
@@ -146,19 +154,30 @@ class IPMNClassifierLogic(GradingLogic):
         CadxError
             What stands against grading these nodes.
         """
-        return self.background(bundle, device).check(self._case(t1, t2, roi), pad=pad)
+        background = self.background(bundle, device)
+        return background.check(self._case(t1, t2, roi, background.bundle.volumes.channels), pad=pad)
 
-    def noticesAhead(self, t1: Any, t2: Any, roi: Any, layout: CellLayout) -> list[Notice]:
-        """What is noteworthy before anything is computed; a result of these nodes will say so too."""
-        return [*self._case(t1, t2, roi).notices(), *layout.notices]
+    def noticesAhead(
+        self,
+        t1: Any,
+        t2: Any,
+        roi: Any,
+        layout: CellLayout | Prepared,
+        *,
+        bundle: BundleFolder = None,
+        device: str = "auto",
+    ) -> list[Notice]:
+        """What is noteworthy before a case is graded; a result of these nodes will say so too."""
+        case = self._case(t1, t2, roi, self.channels(bundle=bundle, device=device))
+        return [*case.notices(), *layout.notices]
 
     def channels(self, *, bundle: BundleFolder = None, device: str = "auto") -> tuple[str, ...]:
-        """The images that the bundle's model is fed, in their order."""
-        return self.background(bundle, device).bundle.preparation.channels
+        """The images that the bundle's model is fed, in their order; the first is the reference."""
+        return self.background(bundle, device).bundle.volumes.channels
 
     def slicesInWindow(self, *, bundle: BundleFolder = None, device: str = "auto") -> int:
-        """How many slices the bundle's model is fed."""
-        return self.background(bundle, device).bundle.preparation.grid.slices
+        """How many slices the bundle's model is fed at once, or of a cube: how many planes are shown."""
+        return self.background(bundle, device).bundle.volumes.grid.slices
 
     def prepareInBackground(
         self,
@@ -171,13 +190,15 @@ class IPMNClassifierLogic(GradingLogic):
         progress: ProgressCall | None = None,
     ) -> Job | None:
         """Start correcting the images, which does not depend on the ROI; None where that was done before."""
-        return self.background(bundle, device).prepare(self._case(t1, t2, roi), progress)
+        background = self.background(bundle, device)
+        return background.prepare(self._case(t1, t2, roi, background.bundle.volumes.channels), progress)
 
     def prepared(
         self, t1: Any, t2: Any, roi: Any, *, bundle: BundleFolder = None, device: str = "auto", pad: bool = False
     ) -> Prepared | None:
         """The cells of the ROI as it stands, within milliseconds; None until the images were prepared."""
-        return self.background(bundle, device).prepared(self._case(t1, t2, roi), pad=pad)
+        background = self.background(bundle, device)
+        return background.prepared(self._case(t1, t2, roi, background.bundle.volumes.channels), pad=pad)
 
     def describeInBackground(self, *, bundle: BundleFolder = None, device: str = "auto") -> Pending[dict[str, str]]:
         """Load the model and name the device that was chosen: kind, name, reason and precision."""
@@ -192,12 +213,15 @@ class IPMNClassifierLogic(GradingLogic):
         """
         from cadx.classify import request_sha256
 
-        case = self._case(t1, t2, roi)
-        return request_sha256(self.background(bundle, device).bundle, case, _options(**options))
+        found = self.background(bundle, device).bundle
+        return request_sha256(found, self._case(t1, t2, roi, found.volumes.channels), _options(**options))
 
-    def imagesHash(self, t1: Any, t2: Any, roi: Any) -> tuple[str, ...]:
-        """Tells the images' content apart, whatever their nodes are called."""
-        return tuple(volume.sha256() for volume in self._case(t1, t2, roi).images.values())
+    def imagesHash(
+        self, t1: Any, t2: Any, roi: Any, *, bundle: BundleFolder = None, device: str = "auto"
+    ) -> tuple[str, ...]:
+        """Tells the content of the images that are used apart, whatever their nodes are called."""
+        case = self._case(t1, t2, roi, self.channels(bundle=bundle, device=device))
+        return tuple(volume.sha256() for volume in case.images.values())
 
     def restored(self, nodes: CaseNodes, prepared: Prepared) -> GradedCase:
         """A case that was graded before its scene was saved, as far as the scene keeps it: for pictures and export.
@@ -218,19 +242,20 @@ class IPMNClassifierLogic(GradingLogic):
         from cadx.prepare.pipeline import Window
         from cadx.result import Result
 
-        case = self._case(nodes.t1, nodes.t2, nodes.roi)
+        case = self._case(nodes.t1, nodes.t2, nodes.roi, tuple(nodes.images))
         result = Result.from_json(nodes.result())
         indices, grid_map = stored_map(nodes)
-        window = Window(indices or prepared.window(int(result.slices["first"])).indices)
+        first = None if prepared.crop is not None else int(result.slices["first"])
+        window = Window(indices or prepared.window(first).indices)
         shares = np.array(list(result.probabilities.values()))
-        shown = WindowReading(window, prepared.grid(window), shares, grid_map)
+        shown = WindowReading(window, prepared.tensor(window), shares, grid_map)
         return GradedCase(
             Case(case.images, case.roi, nodes.case), Reading(result, prepared, shown, attention=None), nodes
         )
 
-    def _case(self, t1: Any, t2: Any, roi: Any) -> Case:
-        images = {"T1": self._volumes.read(t1), "T2": self._volumes.read(t2)}
-        return Case(images, node_to_roi(roi))
+    def _case(self, t1: Any, t2: Any, roi: Any, channels: Sequence[str]) -> Case:
+        nodes = used_nodes(t1, t2, roi, channels).images
+        return Case({role: self._volumes.read(nodes[role]) for role in channels}, node_to_roi(roi))
 
 
 def _options(
@@ -252,9 +277,9 @@ def _options(
 
 
 def _require_scene(nodes: CaseNodes) -> None:
-    scenes = [node.GetScene() for node in (nodes.t1, nodes.t2, nodes.roi)]
+    scenes = [node.GetScene() for node in (*nodes.images.values(), nodes.roi)]
     if scenes[0] is None or any(scene is not scenes[0] for scene in scenes):
-        raise InputError("T1, T2 and ROI are not nodes of one scene; choose three that are.")
+        raise InputError(f"{', '.join(nodes.images)} and ROI are not nodes of one scene; choose some that are.")
 
 
 def _name(nodes: CaseNodes, name: str | None) -> str:
@@ -269,7 +294,7 @@ def _name(nodes: CaseNodes, name: str | None) -> str:
 
 def _added(case: Case, reading: Reading, nodes: CaseNodes, scene: Any, name: str | None) -> GradedCase:
     """The scene is touched here and not before, in the thread that takes the result."""
-    if not all(scene.IsNodePresent(node) for node in (nodes.t1, nodes.t2, nodes.roi)):
+    if not all(scene.IsNodePresent(node) for node in (*nodes.images.values(), nodes.roi)):
         raise InputError("A volume or the ROI was removed from the scene meanwhile; nothing was added, choose again.")
     # other jobs may have been stored since this one was started
     named = Case(case.images, case.roi, _name(nodes, name))

@@ -1,4 +1,4 @@
-"""Attention in a scene: a scalar volume in a heat map, drawn from a threshold on."""
+"""A map in a scene, attention or Grad-CAM: a scalar volume in heat colours, drawn from a threshold on."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from cadx.explain.display import LOWEST_SHOWN, display_range
+from cadx.explain.display import ATTENTION, LOWEST_SHOWN, MapKind
 from cadx.geometry import Array
 from cadx.slicer.runtime import nodes_of_class, slicer_module
 from cadx.slicer.volumes import fill_volume_node, volume_to_node
 from cadx.volume import Volume
 
-COLORS_NAME = "Attention colours"
+COLORS_NAME = "Map colours"
 COLORS_ATTRIBUTE = "cadx.colors"
-LEGEND_TITLE = "Attention"
 
 # Inferno (matplotlib, CC0) as a polynomial in t = 0..1, red green blue, lowest power first; within 0.04 of the table
 _INFERNO = np.array(
@@ -36,39 +35,43 @@ def inferno(t: Array) -> Array:
     return np.clip(powers @ _INFERNO, 0.0, 1.0)
 
 
-def attention_to_node(scene: Any, attention: Volume, name: str = "Attention", *, node: Any = None) -> Any:
-    """Add attention as a ``vtkMRMLScalarVolumeNode`` with heat map, threshold and legend, ready for the foreground.
+def attention_to_node(
+    scene: Any, attention: Volume, name: str | None = None, *, kind: MapKind = ATTENTION, node: Any = None
+) -> Any:
+    """Add a map as a ``vtkMRMLScalarVolumeNode`` with heat colours, threshold and legend, ready for the foreground.
 
     Parameters
     ----------
     scene
         ``vtkMRMLScene`` that receives the volume, its display, the colours and the legend.
     attention
-        Voxels (K, J, I) on any grid, geometry in RAS mm, relative to the average patch (1 = average); values that
-        are not finite count as 0.
+        Voxels (K, J, I) on any grid, geometry in RAS mm, in the unit of its kind; values that are not finite count
+        as 0.
     name
-        Node name.
+        Node name; by default the kind's.
+    kind
+        What the numbers are; its :meth:`~cadx.explain.display.MapKind.range` is the colour scale. Attention that is
+        nearly even is not drawn.
     node
         One that this function made before, to be brought up to date.
-
-    Notes
-    -----
-    The scale is :func:`cadx.explain.display.display_range`: from the average to the map's highest value. A map that
-    is nearly even is not drawn.
     """
-    shown = display_range(attention.voxels)
+    shown = kind.range(attention.voxels)
     voxels = np.nan_to_num(attention.voxels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     if node is not None:
         fill_volume_node(node, attention.with_voxels(voxels))
+        node.SetName(name or kind.name)
+        legend = legend_node(node)
+        if legend is not None:
+            legend.SetTitleText(kind.name)
         node.GetDisplayNode().SetWindowLevelMinMax(*shown)
         node.GetDisplayNode().SetThreshold(shown[0] + LOWEST_SHOWN * (shown[1] - shown[0]), shown[1])
         return node
-    node = volume_to_node(scene, attention.with_voxels(voxels), name, shown_range=shown)
+    node = volume_to_node(scene, attention.with_voxels(voxels), name or kind.name, shown_range=shown)
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(attention_colors(scene).GetID())
     display.SetThreshold(shown[0] + LOWEST_SHOWN * (shown[1] - shown[0]), shown[1])
     display.ApplyThresholdOn()
-    _add_legend(node)
+    _add_legend(node, kind)
     return node
 
 
@@ -112,10 +115,10 @@ def legend_node(node: Any) -> Any:
     return next((d for d in displays if d and d.IsA("vtkMRMLColorLegendDisplayNode")), None)
 
 
-def _add_legend(node: Any) -> None:
+def _add_legend(node: Any, kind: MapKind) -> None:
     logic = getattr(slicer_module(), "vtkSlicerColorLogic", None)
     legend = logic.AddDefaultColorLegendDisplayNode(node) if logic is not None else None
     if legend is not None:
-        legend.SetTitleText(LEGEND_TITLE)
+        legend.SetTitleText(kind.name)
         legend.SetNumberOfLabels(3)
         legend.SetLabelFormat("%.2f")

@@ -1,4 +1,4 @@
-"""The overview picture: T1 and T2 in three planes with attention, ROI and the result, for a radiologist's eye."""
+"""The overview picture: the images in three planes with the map, ROI and the result, for a radiologist's eye."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cadx.explain.display import display_range
+from cadx.explain.display import ATTENTION, kind_of
 from cadx.geometry import Array
 from cadx.roi import Roi
 from cadx.slicer.caption import CAPTION_HEIGHT, draw_caption, draw_mark
@@ -26,6 +26,7 @@ GUTTER = 64
 HEADER = 52
 WIDTH = GUTTER + 3 * (PANEL + GAP)
 HEIGHT = HEADER + 2 * (PANEL + GAP) + CAPTION_HEIGHT
+"""With two images; one takes a row less."""
 SURROUNDINGS = 1.5
 """Shown width as a multiple of the ROI's longest side."""
 _BAR_LENGTHS_MM = (5, 10, 20, 50, 100)
@@ -41,7 +42,7 @@ def draw_overview(nodes: CaseNodes, result: dict[str, Any], path: Path) -> Path:
     result
         ``cadx.result/1`` document for the caption.
     path
-        PNG file, :data:`WIDTH` x :data:`HEIGHT` pixels.
+        PNG file, :data:`WIDTH` x :data:`HEIGHT` pixels with two images.
 
     Raises
     ------
@@ -52,12 +53,13 @@ def draw_overview(nodes: CaseNodes, result: dict[str, Any], path: Path) -> Path:
 
 
 def overview_pixels(nodes: CaseNodes, result: dict[str, Any]) -> NDArray[np.uint8]:
-    """The picture of :func:`draw_overview`: (HEIGHT, WIDTH, 3) uint8."""
-    roi = node_to_roi(nodes.roi)
+    """The picture of :func:`draw_overview`: (rows, WIDTH, 3) uint8."""
+    roi, kind = node_to_roi(nodes.roi), kind_of(result.get("explanation")) or ATTENTION
     point = shown_point(nodes, roi)
-    canvas = Canvas(WIDTH, HEIGHT)
-    with slice_camera(nodes.t1.GetScene(), PANEL) as camera:
-        for row, volume in enumerate((nodes.t1, nodes.t2)):
+    bottom = HEADER + len(nodes.images) * (PANEL + GAP)
+    canvas = Canvas(WIDTH, bottom + CAPTION_HEIGHT)
+    with slice_camera(nodes.scene, PANEL) as camera:
+        for row, volume in enumerate(nodes.images.values()):
             for column, orientation in enumerate(ORIENTATIONS):
                 view = camera.shoot(
                     orientation,
@@ -72,23 +74,23 @@ def overview_pixels(nodes: CaseNodes, result: dict[str, Any]) -> NDArray[np.uint
     for column, title in enumerate(ORIENTATIONS):
         left, _ = panel_corner(0, column)
         canvas.text(title, left + PANEL / 2, HEADER / 2, 26, across="centre")
-    for row, title in enumerate(("T1", "T2")):
+    for row, title in enumerate(nodes.images):
         _, top = panel_corner(row, 0)
         canvas.text(title, GUTTER / 2, top + PANEL / 2, 32, bold=True, across="centre")
     draw_caption(
         canvas,
         result,
         left=GUTTER,
-        top=HEADER + 2 * (PANEL + GAP),
+        top=bottom,
         column_width=PANEL + GAP,
         point_ras=point,
-        scale=None if nodes.attention is None else display_range(node_to_volume(nodes.attention).voxels),
+        scale=None if nodes.attention is None else kind.range(node_to_volume(nodes.attention).voxels),
     )
     return canvas.draw()
 
 
 def panel_corner(row: int, column: int) -> tuple[int, int]:
-    """Column and row in the picture of a panel's top left pixel; row 0 is T1, column 0 axial."""
+    """Column and row in the picture of a panel's top left pixel; row 0 is the first image, column 0 axial."""
     return GUTTER + column * (PANEL + GAP), HEADER + row * (PANEL + GAP)
 
 

@@ -32,7 +32,10 @@ _LAST_COLUMNS = ("warnings", "bundle", "disclaimer")
 
 @dataclass(frozen=True)
 class CaseNodes:
-    """One case's nodes in a scene; ``attention``, ``text`` and ``table`` may be None."""
+    """One case's nodes in a scene; of ``t1`` and ``t2`` the model may use one alone, and the other is None then.
+
+    ``attention`` (the map of whichever kind), ``text`` and ``table`` may be None.
+    """
 
     t1: Any
     t2: Any
@@ -40,6 +43,21 @@ class CaseNodes:
     attention: Any = None
     text: Any = None
     table: Any = None
+
+    @property
+    def reference(self) -> Any:
+        """The image along whose slices the ROI was cut, and on whose grid the map lies."""
+        return self.t1 if self.t1 is not None else self.t2
+
+    @property
+    def images(self) -> dict[str, Any]:
+        """The image nodes by role."""
+        return {role: node for role, node in (("T1", self.t1), ("T2", self.t2)) if node is not None}
+
+    @property
+    def scene(self) -> Any:
+        """The scene of them all."""
+        return self.reference.GetScene()
 
     @property
     def case(self) -> str:
@@ -83,7 +101,7 @@ def store_result(nodes: CaseNodes, result: dict[str, Any], *, case: str = "case"
     CaseNodes
         The same nodes with ``text`` and ``table``.
     """
-    scene = nodes.t1.GetScene()
+    scene = nodes.scene
     before = find_stored(nodes, case)
     table = (before.table if before else None) or table or create_table(scene)
     text = before.text if before else _new_text(scene, case)
@@ -101,22 +119,22 @@ def store_result(nodes: CaseNodes, result: dict[str, Any], *, case: str = "case"
 
 
 def find_stored(nodes: CaseNodes, case: str) -> CaseNodes | None:
-    """What is stored of these very T1, T2 and ROI nodes under this name, or None."""
-    for stored in find_cases(nodes.t1.GetScene()):
+    """What is stored of these very images and ROI under this name, or None."""
+    for stored in find_cases(nodes.scene):
         if stored.case == case and _same_images(stored, nodes):
             return stored
     return None
 
 
 def is_taken(nodes: CaseNodes, case: str) -> bool:
-    """Whether other T1 or T2 nodes are stored under this name."""
-    stored = [one for one in find_cases(nodes.t1.GetScene()) if one.case == case]
+    """Whether other images are stored under this name."""
+    stored = [one for one in find_cases(nodes.scene) if one.case == case]
     return any(one.t1 is not nodes.t1 or one.t2 is not nodes.t2 for one in stored)
 
 
 def next_case_name(nodes: CaseNodes) -> str:
     """The name under which these nodes are stored, or else "case N" with the next number that is free."""
-    stored = find_cases(nodes.t1.GetScene())
+    stored = find_cases(nodes.scene)
     for one in stored:
         if _same_images(one, nodes):
             return one.case
@@ -125,7 +143,7 @@ def next_case_name(nodes: CaseNodes) -> str:
 
 
 def store_map(nodes: CaseNodes, indices: Sequence[int], grid_map: NDArray[np.floating] | None) -> None:
-    """Keep the map on the grid (h, w) and the slices of its window, so that the tiles come back with the scene."""
+    """Keep the map (h, w) or (d, h, w) and the slices of its window, so that the tiles come back with the scene."""
     kept = {"window": list(indices), "map": None if grid_map is None else np.round(grid_map, 4).tolist()}
     nodes.text.SetAttribute(MAP_ATTRIBUTE, json.dumps(kept))
 

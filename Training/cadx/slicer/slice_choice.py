@@ -17,7 +17,7 @@ _NOTEWORTHY_MM = 1.0
 
 
 class SliceChoice:
-    """A window of consecutive slices within those of a ROI.
+    """A window of consecutive slices within those of a ROI, or all of them where the model is fed a cube.
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ class SliceChoice:
         from cadx.prepare.grid import cell_centres
 
         total = len(layout.slices)
+        if layout.whole:
+            count, first = total, 0
         self.starts = max(1, total - count + 1)
         self.start = max(0, total // 2 - count // 2) if first is None else first
         end = min(self.start + count, total) - 1
@@ -40,7 +42,8 @@ class SliceChoice:
         self.whole = f"{numbers[0]}-{numbers[-1]}"
         self.chosen = f"{numbers[self.start]}-{numbers[end]}"
         heights = cell_centres(layout.geometry)[:, 2]
-        self.low, self.high = (height_text(float(heights[index])) for index in (self.start, end))
+        ends = (0, -1) if layout.whole else (self.start, end)
+        self.low, self.high = (height_text(float(heights[index])) for index in ends)
 
     @property
     def last_start(self) -> int:

@@ -1,4 +1,4 @@
-"""The grid as tiles to look at: what the model is fed, and the map over it, as pixels."""
+"""What the model is fed as tiles to look at, slices of the grid or planes of the cube, with the map over them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cadx.explain.display import LOWEST_SHOWN, display_range
+from cadx.explain.display import ATTENTION, LOWEST_SHOWN, MapKind
 from cadx.geometry import Array
 from cadx.slicer.overlay import inferno
 
@@ -32,6 +32,8 @@ class Tiles:
         (tiles,) whether a slice was shown before, where the ROI holds too few.
     radiological
         Whether the patient's right is on the left and anterior up.
+    whole
+        Whether they are planes of one cube over the whole ROI.
     """
 
     channels: tuple[str, ...]
@@ -39,6 +41,7 @@ class Tiles:
     centres_ras: Array
     repeated: tuple[bool, ...]
     radiological: bool
+    whole: bool = False
 
     @property
     def count(self) -> int:
@@ -52,27 +55,31 @@ def window_tiles(
     channels: tuple[str, ...],
     grid_map: NDArray[np.floating] | None = None,
     *,
+    kind: MapKind | None = None,
     threshold: float = LOWEST_SHOWN,
     opacity: float = 0.5,
 ) -> Tiles:
-    """Tiles of a window, with a map on the grid (h, w) laid over them where there is one.
+    """Tiles of a window, with a map on the grid (h, w) or the cube (d, h, w) laid over them where there is one.
 
-    ``threshold`` is the part of the map's scale (:func:`cadx.explain.display.display_range`) below which it is not
-    drawn, ``opacity`` how dense it is drawn; both 0..1.
+    ``threshold`` is the part of the scale of the map's ``kind`` below which it is not drawn, ``opacity`` how dense it
+    is drawn; both 0..1.
     """
     from cadx.prepare.grid import cell_centres
 
     indices = list(window.indices)
-    grey = np.round(prepared.cells[:, indices] * 255)
+    grey = np.round(prepared.shown[:, indices] * 255)
     colours = np.repeat(grey[..., None], 3, axis=-1)
     if grid_map is not None:
-        colours = _blended(colours, grid_map, prepared, threshold, opacity)
+        low, high = (kind or ATTENTION).range(grid_map)
+        strength = (prepared.map_cells(grid_map, window) - low) / (high - low)
+        colours = _blended(colours, strength, threshold, opacity)
     return Tiles(
         channels,
         colours.astype(np.uint8),
         cell_centres(prepared.geometry)[indices],
         tuple(index in indices[:place] for place, index in enumerate(indices)),
         prepared.spec.orientation == "radiological",
+        prepared.crop is not None,
     )
 
 
@@ -83,12 +90,9 @@ def legend_pixels(width: int = 200, height: int = 12) -> NDArray[np.uint8]:
 
 
 def _blended(
-    colours: NDArray[np.floating], grid_map: NDArray[np.floating], prepared: Prepared, threshold: float, opacity: float
+    colours: NDArray[np.floating], t: NDArray[np.floating], threshold: float, opacity: float
 ) -> NDArray[np.floating]:
-    from cadx.prepare.grid import smooth_cells
-
-    low, high = display_range(grid_map)
-    t = (smooth_cells(grid_map, prepared.spec) - low) / (high - low)
+    """Colours (channels, tiles, rows, columns, 3) with a map (tiles, rows, columns) over them, 0..1 on its scale."""
     drawn = (t >= threshold) & (t > 0) & (colours.max(axis=(0, -1)) > 0)
     heat = inferno(np.clip(t, 0, 1).ravel()).reshape(*t.shape, 3) * 255
     alpha = np.where(drawn, opacity, 0.0)[..., None]

@@ -1,4 +1,4 @@
-"""The model card that a training run writes into its bundle."""
+"""The model card that a training writes into its bundle."""
 
 from __future__ import annotations
 
@@ -7,43 +7,51 @@ from typing import Any
 
 from cadx import DISCLAIMER
 from cadx.notices import DEMO_MODEL
-from cadx.study.tasks import Task
+from cadx.study.spec import StudySpec
 
 
-def card(task: Task, name: str, synthetic: bool, training: dict[str, Any], evaluation: dict[str, Any]) -> str:
+def card(study: StudySpec, name: str, synthetic: bool, training: dict[str, Any], evaluation: dict[str, Any]) -> str:
     """Markdown: use, limits, data, recipe, figures."""
     parts = [f"# {name}", f"**{DISCLAIMER}**"]
     if synthetic:
         parts.append(f"**{DEMO_MODEL.text}**")
+    if study.caveat:
+        parts.append(f"**{study.caveat}**")
     parts += [
         "## What it is for",
-        f"{task.title}. Classes: {', '.join(task.classes)}. {task.intended_use}",
+        f"{study.title}. Classes: {', '.join(study.class_names)}. {study.intended_use}".strip(),
         "## What it must not be used for",
         "Any decision about a patient. It has not been tested on data from other scanners, centres or protocols than "
-        "those below, and it says nothing about images without a pancreas in the box.",
+        "those below, and it says nothing about images of another kind than those.",
         "## Data",
-        _data(synthetic, training),
+        _data(study, synthetic, training),
         "## How it was made",
-        _block({k: v for k, v in training.items() if k != "curves"}),
+        _block(training),
         "## Figures",
     ]
     for part, figures in evaluation.items():
         parts += [f"### {part}", _figures(figures)]
-    parts += [
-        "## Licence",
-        "The weights were trained from scratch on synthetic data and are under the Apache License 2.0."
-        if synthetic
-        else "The weights were trained from scratch; whoever trained them decides on their licence.",
-    ]
+    parts += ["## Licence", _licence(synthetic, training)]
     return "\n\n".join(parts) + "\n"
 
 
-def _data(synthetic: bool, training: dict[str, Any]) -> str:
+def _data(study: StudySpec, synthetic: bool, training: dict[str, Any]) -> str:
     cases = training["cases"]
-    counts = f"{cases['training']} cases for training, {cases['validation']} for choosing the epoch"
+    counts = f"{cases['training']} cases for training"
+    if cases.get("validation"):
+        counts += f", {cases['validation']} for choosing the epoch"
     if synthetic:
         return f"Synthetic abdomens made by `cadx phantom`; no patient data. {counts}."
-    return f"{counts}, split by patient."
+    return f"{counts}, split by {study.split.unit}."
+
+
+def _licence(synthetic: bool, training: dict[str, Any]) -> str:
+    start = training.get("weights", {}).get("source", "none")
+    if start != "none":
+        return f"Training started from the weights {start}; their licence holds for these too."
+    if synthetic:
+        return "The weights were trained from scratch on synthetic data and are under the Apache License 2.0."
+    return "The weights were trained from scratch; whoever trained them decides on their licence."
 
 
 def _figures(figures: dict[str, Any]) -> str:

@@ -8,46 +8,63 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cadx.models.parts import first_layers
+
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
-    from cadx.study.trainer import CellTensor
-
-KERNEL, BIAS = "patch_embed.proj.weight", "patch_embed.proj.bias"
+    from cadx.study.samples import VolumeSamples
 
 
 class InputNormalisation:
-    """Per-channel mean and standard deviation of the training cells, applied by a hook while training.
+    """Per-channel mean and standard deviation of the training cells, applied by hooks while training.
 
-    Does nothing for a model whose first layer is no patch embedding.
+    Does nothing for a network whose first layer is no patch embedding. With late fusion each branch's first layer sees
+    the channel of its number.
     """
 
-    def __init__(self, model: Any, cases: CellTensor) -> None:
-        import torch
+    def __init__(self, model: nn.Module, cases: VolumeSamples) -> None:
+        from torch import nn
 
         values = cases.cells.float()
         self._mean = values.mean(dim=(0, 2, 3, 4))
         self._std = values.std(dim=(0, 2, 3, 4)).clamp(min=1e-3)
-        projection = getattr(getattr(model, "patch_embed", None), "proj", None)
-        self.active = isinstance(projection, torch.nn.Conv2d) and projection.kernel_size == projection.stride
-        self._handle = model.patch_embed.register_forward_pre_hook(self._apply) if self.active else None
+        layers = {name: model.get_submodule(name) for name in first_layers(model)}
+        cuts = [isinstance(m, nn.Conv2d) and m.kernel_size == m.stride and m.bias is not None for m in layers.values()]
+        self.active = all(cuts)
+        self._seen: dict[str, slice] = {}
+        self._handles: list[Any] = []
+        if not self.active:
+            return
+        for number, (name, layer) in enumerate(layers.items()):
+            self._seen[name] = slice(None) if len(layers) == 1 else slice(number, number + 1)
+            self._handles.append(layer.register_forward_pre_hook(self._hook(self._seen[name])))
+
+    def learnt(self) -> dict[str, list[float]] | None:
+        """What was learnt on the training part: mean and deviation a channel; None where nothing is applied."""
+        return {"mean": self._mean.tolist(), "std": self._std.tolist()} if self.active else None
 
     def remove(self) -> None:
         """Leave the model as it was."""
-        if self._handle is not None:
-            self._handle.remove()
-            self._handle = None
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
 
     def fold(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Weights that take cells in 0..1 and give what the normalised model gave."""
-        if not self.active:
-            return state
-        kernel = state[KERNEL].double() / self._std.double()[None, :, None, None]
-        shift = (kernel * self._mean.double()[None, :, None, None]).sum(dim=(1, 2, 3))
-        bias = state[BIAS].double() - shift
-        return {**state, KERNEL: kernel.to(state[KERNEL].dtype), BIAS: bias.to(state[BIAS].dtype)}
+        folded = dict(state)
+        for name, channels in self._seen.items():
+            kernel, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+            scaled = kernel.double() / self._std[channels].double()[None, :, None, None]
+            shift = (scaled * self._mean[channels].double()[None, :, None, None]).sum(dim=(1, 2, 3))
+            folded[f"{name}.weight"] = scaled.to(kernel.dtype)
+            folded[f"{name}.bias"] = (bias.double() - shift).to(bias.dtype)
+        return folded
 
-    def _apply(self, module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        grids = inputs[0]
-        mean = self._mean.to(grids.device)[None, :, None, None]
-        return ((grids - mean) / self._std.to(grids.device)[None, :, None, None], *inputs[1:])
+    def _hook(self, channels: slice) -> Any:
+        def apply(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            images = inputs[0]
+            mean = self._mean[channels].to(images.device)[None, :, None, None]
+            return ((images - mean) / self._std[channels].to(images.device)[None, :, None, None], *inputs[1:])
+
+        return apply

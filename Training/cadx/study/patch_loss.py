@@ -5,23 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cadx.errors import InputError
-from cadx.study.recipe import Recipe
+from cadx.study.spec import TrainingSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from cadx.study.trainer import CellTensor
 
 LEAST_COVER = 0.1
 LESION_PATCH_WEIGHT = 10.0
 
 
 class PatchLoss:
-    """The training loss.
+    """The training loss, with label smoothing and class weights.
 
-    With ``recipe.lesion_weight`` and lesion masks every patch token also names the class of the lesion that
-    covers at least a tenth of its patch, or the first class where there is none. Lesion patches are few, so
-    they count ten times. The linear layer for it belongs to the loss, not to the model.
+    With ``lesion_weight`` and lesion masks every patch token also names the class of the lesion that covers at least a
+    tenth of its patch, or the first class where there is none. Lesion patches are few, so they count ten times. The
+    linear layer for it belongs to the loss, not to the model.
 
     Raises
     ------
@@ -29,40 +27,46 @@ class PatchLoss:
         If a lesion weight is asked for and there are no masks, or the model has no patch tokens.
     """
 
-    def __init__(self, model: Any, recipe: Recipe, cases: CellTensor) -> None:
+    def __init__(self, model: Any, spec: TrainingSpec, class_weights: list[float] | None, masked: bool) -> None:
         import torch
 
-        self.active = recipe.lesion_weight > 0
+        self.active = spec.lesion_weight > 0
         self._model: Any = model
-        self._recipe = recipe
+        self._spec = spec
+        device = next(model.parameters()).device
+        self._class_weights = None if class_weights is None else torch.tensor(class_weights, device=device)
         if not self.active:
             return
-        if cases.lesions is None:
+        if not masked:
             raise InputError("A lesion weight needs lesion masks; add a column 'lesion' to the table of cases.")
         if not hasattr(self._model, "num_prefix_tokens"):
             raise InputError("A lesion weight needs a vision transformer; choose another model or leave it out.")
-        device = next(self._model.parameters()).device
         classes = int(self._model.num_classes)
-        self._head = torch.nn.Linear(self._model.embed_dim, classes, device=device)
+        self.head = torch.nn.Linear(self._model.embed_dim, classes, device=device)
         self._weights = torch.tensor([1.0] + [LESION_PATCH_WEIGHT] * (classes - 1), device=device)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """For the optimiser, beside the model's own."""
-        return [{"params": list(self._head.parameters()), "weight_decay": 0.0}] if self.active else []
+        return [{"params": list(self.head.parameters()), "weight_decay": 0.0}] if self.active else []
 
-    def __call__(self, grids: Tensor, labels: Tensor) -> Tensor:
-        """The loss of grids (B, C, H, W), with the mask as last channel where active, and labels (B,)."""
+    def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """The loss of inputs (B, C, ...), with the lesion mask as last channel where active, and labels (B,)."""
         from torch.nn.functional import cross_entropy
 
-        smoothing = self._recipe.label_smoothing
         if not self.active:
-            return cross_entropy(self._model(grids).float(), labels, label_smoothing=smoothing)
-        tokens = self._model.forward_features(grids[:, :-1])
-        case = cross_entropy(self._model.forward_head(tokens).float(), labels, label_smoothing=smoothing)
-        patches = self._head(tokens[:, self._model.num_prefix_tokens :]).float()
-        target = self._patch_labels(grids[:, -1:], labels)
+            return self._of_case(self._model(inputs), labels)
+        tokens = self._model.forward_features(inputs[:, :-1])
+        case = self._of_case(self._model.forward_head(tokens), labels)
+        patches = self.head(tokens[:, self._model.num_prefix_tokens :]).float()
+        target = self._patch_labels(inputs[:, -1:], labels)
         local = cross_entropy(patches.flatten(0, 1), target.flatten(), weight=self._weights)
-        return case + self._recipe.lesion_weight * local
+        return case + self._spec.lesion_weight * local
+
+    def _of_case(self, logits: Tensor, labels: Tensor) -> Tensor:
+        from torch.nn.functional import cross_entropy
+
+        smoothing = self._spec.label_smoothing
+        return cross_entropy(logits.float(), labels, weight=self._class_weights, label_smoothing=smoothing)
 
     def _patch_labels(self, masks: Tensor, labels: Tensor) -> Tensor:
         """(B, patches): the case's class where the mask covers enough of the patch, else the first class."""

@@ -2,50 +2,68 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cadx import __version__, device
+from cadx import device
 from cadx.classify import versions
-from cadx.dataset import is_synthetic
+from cadx.errors import InputError
 from cadx.evaluate.metrics import classification_metrics
-from cadx.models.build import ModelSpec, build
-from cadx.models.bundle import Bundle, BundleSettings
-from cadx.models.write_bundle import BundleText, require_replaceable_bundle, write_bundle
-from cadx.prepare.spec import PreparationSpec
-from cadx.study import cohort, trainer
-from cadx.study.card import card
-from cadx.study.cells import CellsOfCase, lesion_cells, prepare_all
-from cadx.study.recipe import Recipe
-from cadx.study.tasks import Task
+from cadx.io.jsonfile import read_json
+from cadx.models.build import build
+from cadx.models.bundle import WEIGHTS as BUNDLE_WEIGHTS
+from cadx.models.bundle import Bundle
+from cadx.models.write_bundle import require_replaceable_bundle
+from cadx.prepare.picture import IMAGENET_MEAN, PictureSpec
+from cadx.study import runfolder
+from cadx.study.bundling import Making, make_bundle, settings_of
+from cadx.study.cohort import Cohort
+from cadx.study.crossval import labelled, units_of
+from cadx.study.folds import holdout
+from cadx.study.presets import study_sha256
+from cadx.study.progress import Reporter
+from cadx.study.selection import InnerPredictions, array_sha256, select
+from cadx.study.source import Learnt, Source, open_source
+from cadx.study.spec import ModelEntry, StudySpec
+from cadx.study.task import DONE, VALIDATION, WEIGHTS, Task, Workshop, predict_with, run_task
+from cadx.study.trainer import rounds_of
+from cadx.study.weights import Plan, complaint
+from cadx.trust.temperature import softmax
+
+Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class TrainingRun:
-    """What to train on what; ``test`` is a cohort opened once, after the weights are chosen."""
+class TrainRequest:
+    """What to train on what; ``test`` is a cohort opened once, after the weights are chosen.
 
-    task: Task
+    ``base`` is a bundle to go on from: its network, preparation, classes and weights. ``record`` keeps the training's
+    own folder (curves, checkpoints), from which it goes on when it is run again.
+    """
+
+    plan: Plan
     data: Path
     out: Path
     name: str
-    architecture: str
-    options: dict[str, int | float | bool | str] = field(default_factory=dict)
-    preparation: PreparationSpec = field(default_factory=PreparationSpec)
-    recipe: Recipe = field(default_factory=Recipe)
+    base: Bundle | None = None
     test: Path | None = None
+    record: Path | None = None
+    layout: str = "auto"
     device: str = "auto"
+    threads: int | None = None
     workers: int = 1
     cache: Path | None = None
     command: tuple[str, ...] = ()
 
 
-def run_training(run: TrainingRun, say: Callable[[str], None]) -> tuple[Bundle, dict[str, Any]]:
+def train_bundle(request: TrainRequest, report: Reporter) -> tuple[Bundle, dict[str, dict[str, Any]]]:
     """Prepare, train, evaluate, write the bundle; returns it with its figures.
 
     Raises
@@ -53,143 +71,169 @@ def run_training(run: TrainingRun, say: Callable[[str], None]) -> tuple[Bundle, 
     InputError
         If the cohort, a case or a setting cannot be used.
     """
-    classes = run.task.classes
-    require_replaceable_bundle(run.out)
-    spec = ModelSpec(
-        architecture=run.architecture,
-        channels=len(run.preparation.channels),
-        classes=len(classes),
-        image_pixels=run.preparation.grid.pixels,
-        options=run.options,
-    )
+    require_replaceable_bundle(request.out)
+    study = single(request.plan.study)
+    entry = study.model(request.plan.models[0])
+    where = device.choose(request.device)
+    cohort, classes, _ = labelled(study, request.data, request.layout)
+    test = labelled(study, request.test, request.layout) if request.test else None
+    training, validation = holdout(units_of(study, cohort, classes), study.split.inner.share, study.seed)
+    source = _source(request, study, cohort, classes, report)
     # what the bundle could not be made of is known before anything is trained
-    _settings(run, spec, {})
-    build(spec, device="meta")
-    where = device.choose(run.device)
-    cases = cohort.read_cohort(run.data, classes)
-    test = cohort.read_cohort(run.test, classes) if run.test else []
-    training, validation = cohort.split_patients(cases, run.recipe.validation_share, run.recipe.seed)
-    say(f"{len(cases)} cases: {len(training)} for training, {len(validation)} for choosing the epoch, by patient.")
-    cells = _prepare(run, run.data, cases, say)
-    lesions = _lesions(run, cases, training)
-    fit = _tensor(cells, cases, training, classes, lesions)
-    held = _tensor(cells, cases, validation, classes)
-    test_cells = _prepare(run, run.test, test, say) if run.test else []
-    model = _seeded(spec, run.recipe.seed)
-    k = run.preparation.grid.slices
-    trained = trainer.train(model, fit, held, run.recipe, k, where=where, progress=lambda r: say(_line(r, run.recipe)))
-    # evaluate what is kept: the weights go into the bundle as fp16
-    model.load_state_dict({n: v.half().to(v.dtype) if v.is_floating_point() else v for n, v in trained.state.items()})
-    figures = {"Validation (chose the epoch)": _evaluate(model, held, k, where, classes)}
-    if run.test:
-        unseen = _tensor(test_cells, test, list(range(len(test))), classes)
-        figures["Test (unseen)"] = _evaluate(model, unseen, k, where, classes)
-    record = _record(run, cases, cells, training, validation, trained, where)
-    bundle = _bundle(run, spec, model, record, figures)
-    return bundle, figures
+    build(source.model(entry), device="meta")
+    making = _making(request, study, entry, source, Learnt(()), cohort.synthetic)
+    settings_of(making)
+    wrong = complaint(request.plan, entry)
+    if wrong:
+        raise InputError(wrong)
+    report.event(
+        "cohort",
+        f"{len(classes)} cases: {len(training)} for training, {len(validation)} for choosing the epoch, by patient.",
+    )
+    hashes = source.sha256()
+    names = tuple(one.name for one in cohort.samples)
+    shop = Workshop(study, source, names, where, request.threads or _threads(), request.plan.weights)
+    with _folder(request) as folder:
+        temperature = _fit(shop, entry, folder, training, validation, classes, report)
+        learnt = source.learn(entry, training)
+        weights = folder / WEIGHTS
+        figures = {}
+        parts: dict[str, tuple[Source, Indices, NDArray[np.integer]]] = {
+            "Validation (chose the epoch)": (source, validation, classes)
+        }
+        if test is not None:
+            unseen = _source(replace(request, data=request.test or request.data), study, test[0], test[1], report)
+            parts["Test (unseen)"] = (unseen, np.arange(len(test[1])), test[1])
+        for title, (own, chosen, labels) in parts.items():
+            logits = predict_with(shop, entry, weights, own.samples(entry, chosen, learnt))
+            shares = softmax(logits, temperature or 1.0)
+            figures[title] = classification_metrics(labels[chosen], shares, study.class_names)
+        record = {
+            "cases": {"training": len(training), "validation": len(validation)},
+            "patients": len({one.group for one in cohort.samples}),
+            "study": study.name,
+            "preset": study.preset,
+            "study_sha256": study_sha256(study),
+            "data_sha256": runfolder.data_sha256(
+                hashes, classes, runfolder.pseudonyms([one.group for one in cohort.samples])
+            ),
+            "seed": study.seed,
+            "training": study.training.model_dump(mode="json"),
+            "augmentation": study.augmentation.model_dump(mode="json"),
+            "weights": read_json(folder / "task.json")["weights"],
+            "rounds": read_json(folder / DONE)["rounds"],
+            "best_round": read_json(folder / DONE)["best_round"],
+            "precision": read_json(folder / "task.json")["precision"],
+            "device": where.kind,
+            "threads": shop.threads,
+            "versions": versions(),
+            "command": list(request.command),
+        }
+        making = _making(request, study, entry, source, learnt, cohort.synthetic)
+        making = replace(making, temperature=temperature, training=record, figures=figures)
+        return make_bundle(request.out, making, weights), figures
 
 
-def _settings(run: TrainingRun, spec: ModelSpec, record: dict[str, Any]) -> BundleSettings:
-    synthetic = bool(record.get("synthetic", True))
-    return BundleSettings(
-        name=run.name, task=run.task.name, classes=run.task.classes, demo=synthetic, model=spec, training=record
+def single(study: StudySpec) -> StudySpec:
+    """The study with one training: one inner part, whose best check is kept."""
+    inner = study.split.inner.model_copy(update={"kind": "holdout"})
+    return study.model_copy(
+        update={
+            "split": study.split.model_copy(update={"unit": "patient", "inner": inner}),
+            "selection": study.selection.model_copy(update={"final": "best", "grid": {}}),
+        }
     )
 
 
-def _folder(data: Path) -> Path:
-    """A cohort is given as its folder or as its table."""
-    return data if data.is_dir() else data.parent
+def from_bundle(bundle: Bundle, study: StudySpec) -> Plan:
+    """The study with a bundle's network, preparation and weights in place of its models.
+
+    Raises
+    ------
+    InputError
+        If the bundle grades other classes, or images of another kind.
+    """
+    settings = bundle.settings
+    if settings.classes != study.class_names:
+        raise InputError(
+            f"The bundle {settings.name} grades {', '.join(settings.classes)}, and the study {study.name} "
+            f"{', '.join(study.class_names)}; give a study of those classes."
+        )
+    pictures = isinstance(bundle.preparation, PictureSpec)
+    if pictures != (study.input.kind == "picture"):
+        raise InputError(f"The bundle {settings.name} takes images of another kind than the study {study.name}.")
+    if isinstance(bundle.preparation, PictureSpec):
+        normalised = bundle.preparation.mean in (IMAGENET_MEAN, IMAGENET_MEAN[1:2])
+        plain = bundle.preparation.model_copy(update={"mean": None, "std": None})
+        given: Any = study.input.model_copy(update={"picture": plain})
+    else:
+        normalised = False
+        landmarks = "none" if bundle.preparation.standardise is None else "given"
+        fixed = {"preparation": bundle.preparation, "landmarks": landmarks, "centre": False}
+        given = study.input.model_copy(update=fixed)
+    model = settings.model
+    entry = ModelEntry(
+        name="from-bundle",
+        title=settings.name,
+        architecture=model.architecture,
+        options=model.options,
+        fusion=model.fusion,
+        weights=Path(BUNDLE_WEIGHTS).name,
+        with_head=True,
+        normalise="imagenet" if normalised else "unit",
+    )
+    changed = study.model_copy(update={"input": given, "models": (entry,), "tables": ()})
+    return Plan(changed, (entry.name,), {entry.name: str(bundle.folder / BUNDLE_WEIGHTS)})
 
 
-def _prepare(
-    run: TrainingRun, folder: Path, cases: list[cohort.LabelledCase], say: Callable[[str], None]
-) -> list[CellsOfCase]:
-    def progress(done: int, total: int) -> None:
-        if done == total or done % max(1, total // 20) == 0:
-            say(f"prepared {done} of {total}")
-
-    cache = run.cache or _folder(folder) / ".cells"
-    return prepare_all([c.row for c in cases], run.preparation, cache, workers=run.workers, progress=progress)
-
-
-def _tensor(
-    cells: list[CellsOfCase],
-    cases: list[cohort.LabelledCase],
-    chosen: list[int],
-    classes: tuple[str, ...],
-    lesions: list[NDArray[np.uint8]] | None = None,
-) -> trainer.CellTensor:
-    labels = np.array([classes.index(cases[i].label) for i in chosen], dtype=np.int64)
-    return trainer.CellTensor.stack([cells[i].cells for i in chosen], labels, lesions)
-
-
-def _lesions(run: TrainingRun, cases: list[cohort.LabelledCase], chosen: list[int]) -> list[NDArray[np.uint8]] | None:
-    if not run.recipe.lesion_weight or not all(cases[i].lesion for i in chosen):
-        return None
-    return [lesion_cells(cases[i], run.preparation) for i in chosen]
+def _fit(
+    shop: Workshop,
+    entry: ModelEntry,
+    folder: Path,
+    training: Indices,
+    validation: Indices,
+    classes: NDArray[np.integer],
+    report: Reporter,
+) -> float | None:
+    """Train into ``folder``; returns the temperature learnt on the validation part."""
+    rounds = rounds_of(shop.study.training)
+    report.begin(float(len(training) * rounds))
+    task = Task(folder, entry, "", "", {}, training, validation, None, "best")
+    run_task(shop, task, lambda line: report.round(entry.name, rounds, len(training), line))
+    file = folder / VALIDATION
+    predictions = InnerPredictions(VALIDATION, array_sha256(file), np.load(file), classes[validation])
+    document = select(shop.study, [({}, [predictions])])
+    runfolder.write_json(folder / "selection.json", document)
+    temperature: float | None = document["temperature"]
+    return temperature
 
 
-def _seeded(spec: ModelSpec, seed: int) -> Any:
+def _making(
+    request: TrainRequest, study: StudySpec, entry: ModelEntry, source: Source, learnt: Learnt, synthetic: bool
+) -> Making:
+    model, preparation = source.model(entry), source.preparation(entry, learnt)
+    return Making(study, request.name, model, preparation, None, synthetic)
+
+
+def _source(
+    request: TrainRequest, study: StudySpec, cohort: Cohort, classes: NDArray[np.integer], report: Reporter
+) -> Source:
+    cache = request.cache or cohort.folder / ".cells"
+    return open_source(study, cohort, classes, cache, workers=request.workers, progress=report.preparing)
+
+
+@contextmanager
+def _folder(request: TrainRequest) -> Iterator[Path]:
+    """Where the training keeps its files: the user's folder, or one that goes."""
+    if request.record is not None:
+        request.record.mkdir(parents=True, exist_ok=True)
+        yield request.record
+        return
+    with tempfile.TemporaryDirectory(prefix="cadx-train-") as folder:
+        yield Path(folder)
+
+
+def _threads() -> int:
     import torch
 
-    torch.manual_seed(seed)
-    return build(spec)
-
-
-def _evaluate(
-    model: Any, cases: trainer.CellTensor, k: int, where: device.Device, classes: tuple[str, ...]
-) -> dict[str, Any]:
-    return classification_metrics(cases.labels.numpy(), trainer.predict(model, cases, k, where), classes)
-
-
-def _record(
-    run: TrainingRun,
-    cases: list[cohort.LabelledCase],
-    cells: list[CellsOfCase],
-    training: list[int],
-    validation: list[int],
-    trained: trainer.Trained,
-    where: device.Device,
-) -> dict[str, Any]:
-    digest = hashlib.sha256("".join(sorted(c.sha256 for c in cells)).encode()).hexdigest()
-    import torch
-
-    return {
-        "cases": {"training": len(training), "validation": len(validation)},
-        "patients": len({c.patient for c in cases}),
-        "data_sha256": digest,
-        "synthetic": is_synthetic(_folder(run.data)),
-        "recipe": run.recipe.model_dump(mode="json"),
-        "best_epoch": trained.best_epoch,
-        "epochs_run": len(trained.history),
-        "precision": trained.precision,
-        "device": where.kind,
-        "threads": torch.get_num_threads(),
-        "versions": versions(),
-        "command": list(run.command),
-        "curves": trained.history,
-    }
-
-
-def _bundle(
-    run: TrainingRun, spec: ModelSpec, model: Any, record: dict[str, Any], figures: dict[str, dict[str, Any]]
-) -> Bundle:
-    synthetic = bool(record["synthetic"])
-    settings = _settings(run, spec, record)
-    text = BundleText(
-        version=__version__,
-        description=run.task.title,
-        data_source="synthetic phantoms (cadx phantom)" if synthetic else "the user's cohort",
-        intended_use=run.task.intended_use,
-        card=card(run.task, run.name, synthetic, record, figures),
-        evaluation=figures,
-        licence="Apache-2.0" if synthetic else "not stated",
-    )
-    return write_bundle(run.out, settings, run.preparation, model.state_dict(), text)
-
-
-def _line(record: dict[str, float], recipe: Recipe) -> str:
-    return (
-        f"epoch {record['epoch'] + 1:.0f} of {recipe.epochs}: loss {record['loss']:.4f}, validation loss "
-        f"{record['validation_loss']:.4f}, accuracy {record['validation_accuracy']:.3f} ({record['seconds']:.1f} s)"
-    )
+    return int(torch.get_num_threads())

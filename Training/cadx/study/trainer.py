@@ -1,206 +1,360 @@
-"""Trains one model on one split; keeps the weights with the lowest validation loss."""
+"""Trains one network on one part; stops and goes on at any moment with the same numbers.
+
+The trainer is handed a training part and, for choosing, a validation part. It has no way to a test part.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cadx import device
-from cadx.study import augment
+from cadx.study.freezing import Freezing
 from cadx.study.normalise import InputNormalisation
+from cadx.study.optimise import optimiser_for, schedule_for
 from cadx.study.patch_loss import PatchLoss
-from cadx.study.recipe import Recipe
+from cadx.study.recording import Recording, load_checkpoint, save_checkpoint
+from cadx.study.sampler import Sampler
+from cadx.study.samples import Samples, VolumeSamples
+from cadx.study.spec import AugmentationSpec, TrainingSpec
+from cadx.trust.temperature import cross_entropy
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor, nn
+    from torch import Tensor, nn
 
-
-@dataclass(frozen=True, eq=False)
-class CellTensor:
-    """Cases of one split, resident: cells (N, C, S, m, m) fp16 padded to the longest, slices (N,), labels (N,)."""
-
-    cells: Tensor
-    slices: Tensor
-    labels: Tensor
-    lesions: Tensor | None = None
-
-    @classmethod
-    def stack(
-        cls,
-        cells: list[NDArray[np.float16]],
-        labels: NDArray[np.int64],
-        lesions: list[NDArray[np.uint8]] | None = None,
-    ) -> CellTensor:
-        """From arrays (C, slices, m, m), and lesion masks (slices, m, m)."""
-        import torch
-
-        slices = torch.tensor([c.shape[1] for c in cells])
-        channels, _, m, _ = cells[0].shape
-        out = torch.zeros((len(cells), channels, int(slices.max()), m, m), dtype=torch.float16)
-        for index, array in enumerate(cells):
-            out[index, :, : array.shape[1]] = torch.from_numpy(array)
-        masks = None
-        if lesions is not None:
-            masks = torch.zeros((len(cells), int(slices.max()), m, m), dtype=torch.uint8)
-            for index, mask in enumerate(lesions):
-                masks[index, : mask.shape[0]] = torch.from_numpy(mask)
-        return cls(out, slices, torch.from_numpy(labels), masks)
-
-    def windows(self, cases: Tensor, indices: Tensor) -> Tensor:
-        """(B, C, k, m, m) float32 cells of the given cases at slice indices (B, k)."""
-        return self.cells[cases[:, None], :, indices].permute(0, 2, 1, 3, 4).float()
-
-    def lesion_windows(self, cases: Tensor, indices: Tensor) -> Tensor:
-        """(B, 1, k, m, m) float32 lesion masks of the same cells."""
-        assert self.lesions is not None
-        return self.lesions[cases[:, None], indices][:, None].float()
+State = dict[str, Any]
+CHECKPOINT_EVERY_S = 60.0
 
 
 @dataclass(frozen=True)
-class Trained:
-    """The best weights, where they were found and the curves (one dictionary an epoch)."""
+class Fit:
+    """How to train: ``rounds`` is how many checks to run, of the ``training.epochs`` (or steps) the schedule spans.
 
-    state: dict[str, Tensor]
-    best_epoch: int
-    history: list[dict[str, float]]
-    precision: str
+    ``keep`` "best" keeps the weights of the best check by ``metric``, "last" those of the last. ``class_weights`` were
+    learnt on the training part.
+    """
+
+    training: TrainingSpec
+    augmentation: AugmentationSpec
+    rounds: int
+    seed: int
+    metric: Literal["loss", "balanced_accuracy"] = "loss"
+    keep: Literal["best", "last", "nothing"] = "last"
+    centre: bool = False
+    class_weights: list[float] | None = None
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What training left: the curves, the validation logits (rounds, N, classes), and weights where any were kept."""
+
+    rounds: int
+    best_round: int
+    logits: NDArray[np.float32] | None
+    state: State | None
+    seconds: float
+    normalisation: dict[str, list[float]] | None = None
+
+
+@dataclass
+class _Progress:
+    """Where a training stands."""
+
+    round: int = 0
+    step: int = 0
+    best: float = math.inf
+    best_round: int = -1
+    logits: list[Any] = field(default_factory=list)
+    seconds: float = 0.0
+    over: bool = False
+
+
+def rounds_of(training: TrainingSpec) -> int:
+    """How many looks at the validation part a whole training has."""
+    return math.ceil((training.steps or training.epochs) / training.check_every)
 
 
 def train(
+    folder: Path,
     model: nn.Module,
-    training: CellTensor,
-    validation: CellTensor,
-    recipe: Recipe,
-    k: int,
+    training: Samples,
+    validation: Samples | None,
+    fit: Fit,
     *,
     where: device.Device,
-    progress: Callable[[dict[str, float]], None] | None = None,
+    progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> Trained:
-    """Train ``model``; deterministic for a seed, a device and a number of threads.
+    """Train ``model`` (fresh, on the CPU), writing to ``folder``; goes on from the checkpoint there, if there is one.
 
-    The weights returned take cells in 0..1; those left in ``model`` are of no use.
+    The same seed, device and number of threads give the same bits, interrupted or not.
+
+    Raises
+    ------
+    InputError
+        If the files cannot be written, or the loss is no longer a number.
+    """
+    loop = _Loop(folder, model, training, validation, fit, where)
+    loop.resume()
+    last_checkpoint = time.monotonic()
+    while loop.progress.round < fit.rounds and not loop.progress.over:
+        line = loop.round()
+        if progress:
+            progress(line)
+        if time.monotonic() - last_checkpoint >= fit.checkpoint_every_s:
+            loop.checkpoint()
+            last_checkpoint = time.monotonic()
+    return loop.finish()
+
+
+class _Loop:
+    """One training: the network and all that must survive a kill."""
+
+    def __init__(
+        self,
+        folder: Path,
+        model: nn.Module,
+        training: Samples,
+        validation: Samples | None,
+        fit: Fit,
+        where: device.Device,
+    ) -> None:
+        import torch
+
+        self._fit, self._where, self._training, self._validation = fit, where, training, validation
+        self._generator = torch.Generator().manual_seed(fit.seed)
+        torch.manual_seed(fit.seed)
+        self._model = model.to(where.torch)
+        self._format = memory_format(model)
+        self._model.to(memory_format=self._format)
+        volumes = training if isinstance(training, VolumeSamples) else None
+        self._centred = InputNormalisation(model, volumes) if fit.centre and volumes else None
+        self._loss = PatchLoss(model, fit.training, fit.class_weights, bool(volumes and volumes.lesions is not None))
+        self._freezing = Freezing(model, fit.training.transfer)
+        self._sampler = Sampler(len(training.names), fit.training.batch, self._generator)
+        spec = fit.training
+        steps = spec.steps or spec.epochs * self._sampler.batches
+        self._optimiser = optimiser_for(model, spec.optimiser, self._loss.parameter_groups())
+        self._schedule = schedule_for(self._optimiser, spec.schedule, steps, self._sampler.batches)
+        self._steps = steps
+        self._precision = training_precision(spec.precision, where, model)
+        self._recording = Recording(folder)
+        self._folder = folder
+        self._best_state: State | None = None
+        self.progress = _Progress()
+
+    def resume(self) -> None:
+        """Take up the last checkpoint and cut the files back to it."""
+        import torch
+
+        kept = load_checkpoint(self._folder)
+        if kept is None:
+            self._recording.open({}, 0)
+            return
+        self._model.load_state_dict(kept["model"])
+        if "loss_head" in kept:
+            self._loss.head.load_state_dict(kept["loss_head"])
+        self._optimiser.load_state_dict(kept["optimiser"])
+        self._schedule.load_state_dict(kept["schedule"])
+        self._freezing.restore(kept["freezing"])
+        self._sampler.restore(kept["sampler"])
+        self._generator.set_state(kept["generator"])
+        torch.set_rng_state(kept["random"])
+        if self._where.kind == "cuda":
+            torch.cuda.set_rng_state(kept["cuda_random"])
+        self._best_state = kept["best_state"]
+        self.progress = _Progress(**kept["progress"])
+        self._recording.open(kept["lengths"], self.progress.step)
+
+    def checkpoint(self) -> None:
+        """Keep all that the rest of the training follows from."""
+        import torch
+
+        state = {
+            "model": self._model.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "freezing": self._freezing.state(),
+            "sampler": self._sampler.state(),
+            "generator": self._generator.get_state(),
+            "random": torch.get_rng_state(),
+            "best_state": self._best_state,
+            "progress": vars(self.progress).copy(),
+            "lengths": self._recording.lengths(),
+        }
+        if self._loss.active:
+            state["loss_head"] = self._loss.head.state_dict()
+        if self._where.kind == "cuda":
+            state["cuda_random"] = torch.cuda.get_rng_state()
+        save_checkpoint(self._folder, state)
+
+    def round(self) -> dict[str, Any]:
+        """Train until the next check, look at the validation part, and decide what follows."""
+        start = time.perf_counter()
+        loss = self._train_round()
+        line: dict[str, Any] = {"round": self.progress.round, "step": self.progress.step, "loss": loss}
+        scores = self._validated()
+        line |= scores
+        line["stage"] = self._freezing.stage
+        self._recording.round(line)
+        self.progress.round += 1
+        self.progress.seconds += time.perf_counter() - start
+        if scores["validation_loss"] is not None:
+            self._decide(scores)
+        return line
+
+    def finish(self) -> Trained:
+        """Close the files; the weights as they go into a bundle (inputs in 0..1)."""
+        self._recording.close()
+        keep = {"best": self._best_state, "last": _on_cpu(self._model.state_dict()), "nothing": None}[self._fit.keep]
+        normalisation = self._centred.learnt() if self._centred else None
+        if self._centred:
+            self._centred.remove()
+            keep = None if keep is None else self._centred.fold(keep)
+        at = self.progress
+        logits = np.stack([step.numpy() for step in at.logits]) if at.logits else None
+        return Trained(at.round, at.best_round, logits, keep, round(at.seconds, 2), normalisation)
+
+    def _train_round(self) -> float:
+        spec = self._fit.training
+        wanted = spec.check_every if spec.steps else spec.check_every * self._sampler.batches
+        total, count = 0.0, 0
+        self._freezing.train_mode()
+        for _ in range(min(wanted, self._steps - self.progress.step)):
+            chosen = self._sampler.next()
+            rate = float(self._optimiser.param_groups[-1]["lr"])
+            loss = self._step(chosen)
+            self._recording.step(self.progress.step, self.progress.round, loss, rate)
+            self.progress.step += 1
+            total, count = total + loss * len(chosen), count + len(chosen)
+        return total / max(1, count)
+
+    def _step(self, chosen: Tensor) -> float:
+        inputs = self._training.batch(chosen, self._fit.augmentation, self._generator)
+        return training_step(
+            self._model,
+            self._loss,
+            self._optimiser,
+            inputs.to(self._where.torch, memory_format=self._format),
+            self._training.labels[chosen].to(self._where.torch),
+            self._fit.training.gradient_clip,
+            (self._where, self._precision),
+            self._schedule,
+        )
+
+    def _validated(self) -> dict[str, float | None]:
+        if self._validation is None:
+            return dict.fromkeys(("validation_loss", "validation_accuracy", "validation_balanced_accuracy"))
+        logits = predict(self._model, self._validation, self._where)
+        self.progress.logits.append(_tensor(logits))
+        return _scores(logits, self._validation.labels.numpy())
+
+    def _decide(self, scores: dict[str, Any]) -> None:
+        """Keep the best weights, unfreeze, or stop."""
+        at = self.progress
+        lower_is_better = self._fit.metric == "loss"
+        value = scores["validation_loss"] if lower_is_better else -scores["validation_balanced_accuracy"]
+        if value < at.best:
+            at.best, at.best_round = value, at.round - 1
+            if self._fit.keep == "best":
+                self._best_state = _on_cpu(self._model.state_dict())
+        stood_still = at.round - 1 - at.best_round
+        _, over = self._freezing.advance(at.best, stood_still)
+        patience = self._fit.training.patience
+        at.over = over or (patience is not None and stood_still >= patience)
+
+
+def training_step(
+    model: nn.Module,
+    loss: PatchLoss,
+    optimiser: Any,
+    inputs: Tensor,
+    labels: Tensor,
+    clip: float | None,
+    arithmetic: tuple[device.Device, device.Precision],
+    schedule: Any = None,
+) -> float:
+    """One step of the optimiser; returns the loss before it.
+
+    Raises
+    ------
+    InputError
+        If the loss is no longer a number.
     """
     import torch
 
-    generator = torch.Generator().manual_seed(recipe.seed)
-    torch.manual_seed(recipe.seed)
-    model.to(where.torch)
-    normalisation = InputNormalisation(model, training)
-    loss = PatchLoss(model, recipe, training)
-    groups = _decay_groups(model, recipe.weight_decay) + loss.parameter_groups()
-    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate)
-    steps = math.ceil(len(training.labels) / recipe.batch) * recipe.epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _warm_cosine(step, steps, recipe.warmup))
-    precision = _training_precision(recipe.precision, where)
-    history: list[dict[str, float]] = []
-    best: tuple[float, int, dict[str, Tensor]] = (math.inf, -1, {})
-    for epoch in range(recipe.epochs):
-        start = time.perf_counter()
-        total = _epoch(model, training, recipe, k, optimiser, schedule, generator, where, precision, loss)
-        probabilities = predict(model, validation, k, where)
-        truth = validation.labels.numpy()
-        chosen = np.clip(probabilities[np.arange(len(truth)), truth], 1e-12, None)
-        record = {
-            "epoch": epoch,
-            "loss": round(total, 5),
-            "validation_loss": round(float(-np.log(chosen).mean()), 5),
-            "validation_accuracy": round(float((probabilities.argmax(1) == truth).mean()), 4),
-            "seconds": round(time.perf_counter() - start, 2),
-        }
-        history.append(record)
-        if record["validation_loss"] < best[0]:
-            best = (
-                record["validation_loss"],
-                epoch,
-                {name: value.detach().cpu().clone() for name, value in model.state_dict().items()},
-            )
-        if progress:
-            progress(record)
-        if epoch - best[1] >= recipe.patience:
-            break
-    normalisation.remove()
-    return Trained(normalisation.fold(best[2]), best[1], history, precision)
+    from cadx.errors import InputError
+
+    where, precision = arithmetic
+    with device.autocast(where.kind, precision):
+        value = loss(inputs, labels)
+    number = float(value.detach())
+    if not math.isfinite(number):
+        raise InputError("The training loss is no longer a number; lower the learning rate or clip the gradient.")
+    optimiser.zero_grad(set_to_none=True)
+    value.backward()
+    if clip is not None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimiser.step()
+    if schedule is not None:
+        schedule.step()
+    return number
 
 
-def predict(model: nn.Module, cases: CellTensor, k: int, where: device.Device, batch: int = 64) -> NDArray[np.float64]:
-    """(N, classes) probabilities of the central windows, fp32, evaluation mode."""
+def predict(model: nn.Module, samples: Samples, where: device.Device, batch: int = 64) -> NDArray[np.float32]:
+    """(N, classes) logits of samples as in use, fp32, evaluation mode."""
     import torch
 
     model.eval()
     parts = []
     with torch.inference_mode():
-        for chosen in torch.arange(len(cases.labels)).split(batch):
-            cells = cases.windows(chosen, augment.central_windows(cases.slices[chosen], k))
-            parts.append(model(augment.tile(cells).to(where.torch)).double().softmax(-1).cpu().numpy())
+        for chosen in torch.arange(len(samples.names)).split(batch):
+            inputs = samples.batch(chosen).to(where.torch, memory_format=memory_format(model))
+            parts.append(model(inputs).float().cpu().numpy())
     return np.concatenate(parts)
 
 
-def _epoch(
-    model: nn.Module,
-    training: CellTensor,
-    recipe: Recipe,
-    k: int,
-    optimiser: Any,
-    schedule: Any,
-    generator: Generator,
-    where: device.Device,
-    precision: device.Precision,
-    objective: PatchLoss,
-) -> float:
+def memory_format(model: nn.Module) -> Any:
+    """Channels last for 2-D networks: twice as fast for convolutions on the CPU."""
     import torch
 
-    model.train()
-    total = 0.0
-    order = torch.randperm(len(training.labels), generator=generator)
-    for chosen in order.split(recipe.batch):
-        slices = training.slices[chosen]
-        if recipe.random_window:
-            indices = augment.random_windows(slices, k, generator)
-        else:
-            indices = augment.central_windows(slices, k)
-        cells = training.windows(chosen, indices)
-        if objective.active:
-            cells = torch.cat([cells, training.lesion_windows(chosen, indices)], dim=1)
-        if recipe.d4:
-            cells = augment.random_d4(cells, generator)
-        if recipe.affine:
-            cells = augment.random_affine(cells, recipe.affine, generator)
-        with device.autocast(where.kind, precision):
-            loss = objective(augment.tile(cells).to(where.torch), training.labels[chosen].to(where.torch))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
-        optimiser.step()
-        schedule.step()
-        total += float(loss.detach()) * len(chosen)
-    return total / len(training.labels)
+    three = any(isinstance(module, torch.nn.Conv3d) for module in model.modules())
+    return torch.contiguous_format if three else torch.channels_last
 
 
-def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """No decay on biases, norms and embeddings, as timm does."""
-    kept = [p for n, p in model.named_parameters() if p.ndim > 1 and not n.endswith(("pos_embed", "cls_token"))]
-    rest = [p for n, p in model.named_parameters() if p.ndim <= 1 or n.endswith(("pos_embed", "cls_token"))]
-    return [{"params": kept, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-
-
-def _warm_cosine(step: int, steps: int, warmup: float) -> float:
-    warm = max(1, round(steps * warmup))
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
-
-
-def _training_precision(requested: str, where: device.Device) -> device.Precision:
+def training_precision(requested: str, where: device.Device, model: nn.Module) -> device.Precision:
+    """bf16 where asked for, or where it is faster: on GPUs that have it, and for transformers on CPUs that have it."""
     if requested != "auto":
         return "bf16" if requested == "bf16" else "fp32"
     import torch
 
     if where.kind == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if where.kind == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+    transformer = any(type(module).__name__ in ("Attention", "VisionTransformer") for module in model.modules())
+    return "bf16" if where.kind == "cpu" and transformer and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+
+
+def _scores(logits: NDArray[np.float32], truth: NDArray[np.integer]) -> dict[str, float | None]:
+    right = logits.argmax(1) == truth
+    return {
+        "validation_loss": cross_entropy(logits, truth),
+        "validation_accuracy": float(right.mean()),
+        "validation_balanced_accuracy": float(np.mean([right[truth == c].mean() for c in np.unique(truth)])),
+    }
+
+
+def _tensor(array: NDArray[np.float32]) -> Tensor:
+    import torch
+
+    return torch.from_numpy(array)
+
+
+def _on_cpu(state: State) -> State:
+    return {name: value.detach().cpu().clone() for name, value in state.items()}

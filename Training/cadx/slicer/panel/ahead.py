@@ -74,7 +74,7 @@ class Ahead:
         pad
             Whether the last slice is repeated where there are too few.
         """
-        self._wanted = self._logic.imagesHash(*nodes), str(options["bundle"])
+        self._wanted = self._logic.imagesHash(*nodes, **options), str(options["bundle"])
         cells_for = (self._wanted, options["device"], node_to_roi(nodes[2]).corners_ras().tobytes(), pad)
         if self.cells is not None and cells_for == self._cells_for:
             return

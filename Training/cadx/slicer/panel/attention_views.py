@@ -1,19 +1,16 @@
-"""Attention laid over the images in Slicer's slice views, changed only when something about it changed."""
+"""A map laid over the images in Slicer's slice views, changed only when something about it changed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-import slicer.util
-
-from cadx.explain.display import display_range
 from cadx.slicer import display
 
 
 @dataclass(frozen=True)
 class Showing:
-    """How attention is shown.
+    """How a map is shown.
 
     Parameters
     ----------
@@ -64,7 +61,7 @@ class AttentionViews:
         self._shown, self._as_saved = wanted, False
 
     def clear(self, image: Any) -> None:
-        """Take attention that was shown away: another case's must not lie over this image."""
+        """Take a map that was shown away: another case's must not lie over this image."""
         if self._shown is not None and image is not None:
             self._apply(Showing((image,), None, 0.0, 0.0, False))
         self._shown = None
@@ -73,7 +70,7 @@ class AttentionViews:
         if self._shown is not None and self._shown.attention not in (None, wanted.attention):
             display.set_legend_visible(self._shown.attention, False)
         if wanted.attention is not None:
-            low, high = display_range(slicer.util.arrayFromVolume(wanted.attention))
+            low, high = display.colour_scale(wanted.attention)
             display.set_threshold(wanted.attention, low + wanted.threshold * (high - low))
             display.set_legend_visible(wanted.attention, wanted.legend)
         self._arrange(len(wanted.images) > 1)

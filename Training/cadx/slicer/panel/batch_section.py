@@ -57,11 +57,17 @@ class BatchSection:
         self._status.setWordWrap(True)
         form.addRow(_("Cases:"), self.cases)
         form.addRow(_("Results to:"), self.folder)
-        for widget in (qt.QLabel(_("Columns: {names}").format(names=", ".join(columns))), self.resume, self.button):
+        self._columns = qt.QLabel()
+        self.show_columns(columns)
+        for widget in (self._columns, self.resume, self.button):
             below.addWidget(widget)
         below.addWidget(self._status)
         self.button.connect("clicked()", self._press)
         self._show()
+
+    def show_columns(self, columns: Sequence[str]) -> None:
+        """What the table must hold for the model that is chosen."""
+        self._columns.setText(_("Columns: {names}").format(names=", ".join(columns)))
 
     @property
     def running(self) -> bool:

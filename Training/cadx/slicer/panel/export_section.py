@@ -34,7 +34,7 @@ class ExportSection:
         self.boxes = {
             "csv": _box(_("Table (CSV)"), _("summary.csv: one row with grade, probabilities and warnings.")),
             "json": _box(_("Result (JSON)"), _("result.json: everything that was found and what it was made with.")),
-            "png": _box(_("Pictures (PNG)"), _("grid.png: the tiles and attention over them.")),
+            "png": _box(_("Pictures (PNG)"), _("grid.png: the tiles, and the map over them.")),
         }
         self.button = qt.QPushButton(_("Export"))
         self._status = qt.QLabel()

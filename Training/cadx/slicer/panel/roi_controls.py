@@ -42,14 +42,14 @@ class RoiControls:
         ui.showRoiButton.connect("clicked()", self._show)
         ui.fitButton.connect("clicked()", self._fit)
 
-    def update(self, layout: Any) -> None:
-        """Show the ROI's state; ``layout`` says what of it is used, None where that is not known."""
+    def update(self, layout: Any, channel: str = "T1") -> None:
+        """Show the ROI's state; ``layout`` says what of it is used along ``channel``'s slices, None if not known."""
         ui, roi = self._ui, self._current()
         placed, placing_now = placing.is_placed(roi), placing.is_placing(slicer.mrmlScene, roi)
         if placing_now:
             text = _("Click two opposite corners in a slice view; press the button again to leave it.")
         elif placed:
-            text = _size_line(node_to_roi(roi), layout)
+            text = _size_line(node_to_roi(roi), layout, channel)
         else:
             text = _("Not placed yet.") if roi is not None else _("No ROI yet: place one, or fit one.")
         ui.sizeLabel.setText(text)
@@ -108,11 +108,11 @@ class RoiControls:
             self._choose(roi)
 
 
-def _size_line(box: Roi, layout: Any) -> str:
+def _size_line(box: Roi, layout: Any, channel: str) -> str:
     text = _("Size: {size}").format(size=size_text(box))
     if layout is None or is_same_size(box, layout.box):
         return text
-    return text + _("; used along T1's slices: {size}").format(size=size_text(layout.box))
+    return text + _("; used along {channel}'s slices: {size}").format(channel=channel, size=size_text(layout.box))
 
 
 def set_quietly(setter: Callable[[Any], None], widget: Any, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The T1 and T2 grids as tiles that can be clicked."""
+"""What the model is fed, T1 and T2 or one of them, as tiles that can be clicked."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cadx.slicer.tiles import Tiles
 
 _WIDTH, _SMALLEST = 333, 20
 _CAPTION_HEIGHT = 13
+_ROOM_FOR_HEIGHT = 90
 _LETTER_WIDTH = 9
 _BUTTON_STYLE = (
     "QToolButton { border: 1px solid #555; padding: 0px; background: black; }"
@@ -62,7 +63,8 @@ class TileGrid:
             self._draw()
         self._status.setText(status)
         self._frame.setVisible(True)
-        self._enlarge.setVisible(True)
+        # a single grid takes the width as it is
+        self._enlarge.setVisible(len(tiles.channels) > 1)
 
     def clear(self, status: str) -> None:
         """No tiles, and why."""
@@ -144,7 +146,9 @@ class TileGrid:
     def _tip(self, channel: int, number: int) -> str:
         assert self._tiles is not None
         text = _("{channel}, slice {number} of {count}, {height}: click to show it in the views")
-        if self._tiles.repeated[number]:
+        if self._tiles.whole:
+            text = _("{channel}, plane {number} of {count} shown, {height}: click to show it in the views")
+        elif self._tiles.repeated[number]:
             text = _("{channel}, slice {number} of {count}, {height}, repeated: click to show it in the views")
         return text.format(
             channel=self._tiles.channels[channel],
@@ -160,8 +164,8 @@ class TileGrid:
     def _picture(self, channel: int, number: int) -> Any:
         """The tile with its number and, where there is room, its height; R and L where they are so."""
         assert self._tiles is not None
-        large = bool(self._enlarge.checked)
         size = self._size()
+        large = bool(self._enlarge.checked) or size >= _ROOM_FOR_HEIGHT
         pixmap = to_pixmap(self._tiles.pixels[channel, number])
         pixmap = pixmap.scaled(size, size, qt.Qt.IgnoreAspectRatio, qt.Qt.SmoothTransformation)
         caption = f"{number + 1}  {self._height(number, 0)}" if large else str(number + 1)

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+timm = pytest.importorskip("timm")
+
+from cadx.errors import InputError  # noqa: E402
+from cadx.explain.gradcam import gradcam, target_layer  # noqa: E402
+from cadx.models import registry  # noqa: E402
+from cadx.models.build import ModelSpec, build  # noqa: E402
+from cadx.models.parts import head_names  # noqa: E402
+
+LAYERS = {
+    "alexnet": ("features.11", 64, {}),
+    "googlenet": ("inception5b", 64, {}),
+    "densenet121": ("features", 64, {}),
+    "resnet18": ("layer4", 64, {}),
+    "resnext50_32x4d": ("layer3", 32, {}),
+    "mobilenetv2_100": ("bn2", 64, {}),
+    "efficientnet_b0": ("bn2", 64, {}),
+    "tf_efficientnet_lite0": ("bn2", 64, {}),
+    "vgg16_bn": ("features.42", 32, {"mlp_ratio": 0.05}),
+    "densenet121_3d": ("class_layers.relu", 64, {}),
+    "vit_tiny_patch16_224": ("blocks.1.norm1", 64, {"depth": 2}),
+    "vit_small_patch14_reg4_dinov2": ("blocks.1.norm1", 56, {"depth": 2}),
+}
+
+
+def network(name, pixels, options=None, fusion="early", channels=2):
+    if name == "densenet121_3d":
+        pytest.importorskip("monai")
+    torch.manual_seed(0)
+    dimensions = registry.dimensions_of(name)
+    spec = ModelSpec(
+        architecture=name,
+        channels=channels,
+        classes=3,
+        image_pixels=pixels,
+        options=options or {},
+        fusion=fusion,
+        dimensions=dimensions,
+    )
+    return build(spec).eval(), torch.rand(2, channels, *[pixels] * dimensions)
+
+
+def by_hand(model, x, layer, index):
+    """Equations 1 and 2, from a forward pass that starts at the layer's output."""
+    grabbed = []
+    handle = model.get_submodule(layer).register_forward_hook(lambda m, i, o: grabbed.append(o))
+    logits = model(x)
+    handle.remove()
+    maps = []
+    for sample in range(len(x)):
+        slope = torch.autograd.grad(logits[sample, index], grabbed[0], retain_graph=True)[0][sample]
+        weight = slope.flatten(1).mean(1)
+        maps.append((weight.view(-1, *[1] * (slope.ndim - 1)) * grabbed[0][sample]).sum(0).clamp(min=0))
+    return torch.stack(maps).detach()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_network_is_explained_and_left_as_it_was(name):
+    layer, pixels, options = LAYERS[name]
+    model, x = network(name, pixels, options)
+    model.train()
+    frozen = next(module for module in model.modules() if not list(module.children()))
+    frozen.eval()
+    with torch.inference_mode():
+        shown, logits, found = gradcam(model, x)
+    assert found == layer
+    assert logits.shape == (2, 3)
+    assert shown.dtype == torch.float32
+    assert shown.ndim == x.ndim - 1
+    assert min(shown.shape[1:]) >= 2
+    assert shown.isfinite().all()
+    assert (shown >= 0).all()
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not any(module._forward_hooks for module in model.modules())
+    assert model.training
+    assert not frozen.training
+    with torch.no_grad():
+        assert torch.allclose(model.eval()(x), logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0"])
+def test_the_map_is_that_of_the_equations(name):
+    model, x = network(name, 64)
+    each, logits, layer = gradcam(model, x, [2, 0])
+    assert torch.allclose(each[:1], by_hand(model, x[:1], layer, 2), rtol=1e-4, atol=1e-9)
+    assert torch.allclose(each[1:], by_hand(model, x[1:], layer, 0), rtol=1e-4, atol=1e-9)
+    assert torch.equal(gradcam(model, x)[0], gradcam(model, x, logits.argmax(1).tolist())[0])
+
+
+@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0", "densenet121", "vit_tiny_patch16_224"])
+def test_the_map_is_that_of_the_library(name):
+    library = pytest.importorskip("pytorch_grad_cam")
+    from pytorch_grad_cam.utils.image import scale_cam_image
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    transformer = name.startswith("vit")
+    model, x = network(name, 64, {"depth": 2} if transformer else {}, channels=3)
+    model.get_parameter(head_names(model)[0]).data *= 1e4  # the library adds 1e-7 to what it divides by
+
+    def grid(tokens):
+        return tokens[:, 1:].transpose(1, 2).unflatten(2, (4, 4))
+
+    shown, logits, layer = gradcam(model, x)
+    targets = [ClassifierOutputTarget(int(index)) for index in logits.argmax(1)]
+    reshape = grid if transformer else None
+    with library.GradCAM(model, [model.get_submodule(layer)], reshape_transform=reshape) as cam:
+        expected = cam(x, targets)
+    assert shown.any()
+    assert abs(scale_cam_image(shown.numpy(), (64, 64)) - expected).max() < 0.03
+
+
+def test_frozen_networks_are_explained_too():
+    model, x = network("resnet18", 64)
+    expected = gradcam(model, x)[0]
+    assert torch.equal(gradcam(model.requires_grad_(False), x)[0], expected)
+
+
+def test_a_map_of_nothing_is_zero():
+    model, x = network("resnet18", 64)
+    model.fc.weight.data[1] = -model.fc.weight.data[1].abs()
+    shown, _, _ = gradcam(model, x, 1)
+    assert not shown.any()
+
+
+def test_late_fusion_adds_its_branches_before_the_clipping():
+    model, x = network("resnet18", 64, fusion="late")
+    shown, logits, layer = gradcam(model, x, 0)
+    assert layer == "layer4"
+    assert shown.shape == (2, 2, 2)
+    total = 0
+    with torch.no_grad():
+        width = model.branches[0].num_features
+        for i, branch in enumerate(model.branches):
+            features = branch.forward_features(x[:, i : i + 1])
+            # through a mean over places the slope is the head's row, spread over the places
+            row = model.head.weight[0, i * width : (i + 1) * width] / features[0, 0].numel()
+            total = total + (row.view(1, -1, 1, 1) * features).sum(1)
+    assert torch.allclose(shown, total.relu(), atol=1e-5)
+    assert torch.allclose(logits, model(x), atol=1e-5)
+
+
+def test_a_layer_by_name_and_wrong_ones():
+    model, x = network("resnet18", 64)
+    assert gradcam(model, x, layer="layer2")[0].shape == (2, 8, 8)
+    assert target_layer(model) == "layer4"
+    with pytest.raises(InputError, match="has no layer 'layer9'"):
+        gradcam(model, x, layer="layer9")
+    with pytest.raises(InputError, match="has no places"):
+        gradcam(model, x, layer="fc")
+    assert not any(module._forward_hooks for module in model.modules())

@@ -1,0 +1,66 @@
+"""From a training to a bundle: settings, card, weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cadx import __version__
+from cadx.models.build import ModelSpec
+from cadx.models.bundle import Bundle, BundleSettings
+from cadx.models.write_bundle import BundleText, write_bundle
+from cadx.prepare.picture import PictureSpec
+from cadx.prepare.spec import PreparationSpec
+from cadx.study.card import card
+from cadx.study.spec import StudySpec
+
+
+@dataclass(frozen=True)
+class Making:
+    """What a bundle is made of beside its weights."""
+
+    study: StudySpec
+    name: str
+    model: ModelSpec
+    preparation: PreparationSpec | PictureSpec
+    temperature: float | None
+    synthetic: bool
+    training: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def settings_of(making: Making) -> BundleSettings:
+    """The bundle's settings; raises pydantic's complaint where a name cannot be one."""
+    return BundleSettings(
+        name=making.name,
+        task=making.study.name,
+        classes=making.study.class_names,
+        demo=making.synthetic,
+        temperature=making.temperature or 1.0,
+        model=making.model,
+        training={"synthetic": making.synthetic, **making.training},
+    )
+
+
+def make_bundle(folder: Path, making: Making, weights: Path) -> Bundle:
+    """Write the bundle of weights that a task kept.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    """
+    from safetensors.torch import load_file
+
+    study = making.study
+    text = BundleText(
+        version=__version__,
+        description=study.title,
+        data_source="synthetic phantoms (cadx phantom)" if making.synthetic else "the user's cohort",
+        intended_use=study.intended_use,
+        card=card(study, making.name, making.synthetic, making.training, making.figures),
+        evaluation=making.figures,
+        licence="Apache-2.0" if making.synthetic else "not stated",
+    )
+    return write_bundle(folder, settings_of(making), making.preparation, load_file(weights), text)

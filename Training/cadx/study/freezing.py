@@ -1,0 +1,65 @@
+"""Which layers learn: all, the last alone, or step by step from the last to the first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cadx.models.parts import layer_groups
+from cadx.study.spec import TransferSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Freezing:
+    """Freezes a network's layers for a way of transfer; ``stage`` counts the groups that learn beyond the head.
+
+    In "gradual" a further group follows whenever the metric has stood still for ``patience`` checks, and training
+    ends where a group has brought nothing (protocols: "fine" transfer).
+    """
+
+    def __init__(self, model: nn.Module, spec: TransferSpec) -> None:
+        self._model = model
+        self._spec = spec
+        self._groups = [] if spec.mode == "all" else layer_groups(model)
+        self.stage = 0
+        self._at_entry = float("inf")
+        self._apply()
+
+    def train_mode(self) -> None:
+        """Training mode, except for the running statistics of layers that do not learn."""
+        self._model.train()
+        for module in self._model.modules():
+            own = list(module.parameters(recurse=False))
+            if hasattr(module, "running_mean") and own and not any(p.requires_grad for p in own):
+                module.eval()
+
+    def advance(self, best: float, stood_still: int) -> tuple[bool, bool]:
+        """After a check: whether a further group learns from now on, and whether training is over.
+
+        ``best`` is the lowest value so far, ``stood_still`` the checks since.
+        """
+        if self._spec.mode != "gradual" or stood_still < self._spec.patience:
+            return False, False
+        if best >= self._at_entry or self.stage + 1 >= len(self._groups):
+            return False, True
+        self._at_entry = best
+        self.stage += 1
+        self._apply()
+        return True, False
+
+    def state(self) -> dict[str, float]:
+        """For a checkpoint."""
+        return {"stage": self.stage, "at_entry": self._at_entry}
+
+    def restore(self, state: dict[str, float]) -> None:
+        """From a checkpoint."""
+        self.stage, self._at_entry = int(state["stage"]), state["at_entry"]
+        self._apply()
+
+    def _apply(self) -> None:
+        if not self._groups:
+            return
+        learning = {name for group in self._groups[len(self._groups) - 1 - self.stage :] for name in group}
+        for name, parameter in self._model.named_parameters():
+            parameter.requires_grad_(name in learning)

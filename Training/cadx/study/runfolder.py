@@ -1,0 +1,146 @@
+"""A run's folder: what it is of, what lies where, and whether a run that goes on is still the same run."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cadx import DISCLAIMER
+from cadx.errors import InputError
+from cadx.io.atomic import require_writable, write_text
+from cadx.io.jsonfile import JsonError, read_json
+from cadx.study.cohort import Cohort
+from cadx.study.presets import dump, first_difference, read_study
+from cadx.study.spec import StudySpec
+
+SCHEMA = "cadx.run/1"
+RUN, STUDY, SAMPLES, THUMBNAILS, FOLDS = "run.json", "study.yaml", "samples.csv", "thumbnails.npy", "folds.json"
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What must be the same for a run to go on: data, device and threads (numbers depend on the last two)."""
+
+    data_sha256: str
+    device: str
+    threads: int
+
+
+def require_new(folder: Path) -> None:
+    """A new run needs a new or an empty folder.
+
+    Raises
+    ------
+    InputError
+        If something lies there.
+    """
+    require_writable(folder)
+    if (folder / RUN).is_file():
+        raise InputError(f"{folder.name} holds a run; go on with --resume, or give a new folder.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder.name} exists and is not empty; give a new or an empty folder.")
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """The document of ``run.json``.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no run.
+    """
+    try:
+        document = read_json(folder / RUN)
+    except JsonError as error:
+        raise InputError(f"{folder.name} holds no run that can be read; check the path.") from error
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise InputError(f"{folder.name} holds no run of this program's version; check the path.")
+    return document
+
+
+def require_same(folder: Path, study: StudySpec, models: Sequence[str], identity: RunIdentity) -> None:
+    """Refuse to go on with something else than what was begun.
+
+    Raises
+    ------
+    InputError
+        If study, models, images, device or threads differ.
+    """
+    run = read_run(folder)
+    begun = read_study(str(folder / STUDY))
+    field = first_difference(begun, study)
+    if field or list(models) != run["models"]:
+        what = f"its {field} differs" if field else "its models differ"
+        raise InputError(f"{folder.name} was begun as another study ({what}); resume as it was begun.")
+    if run["data"]["sha256"] != identity.data_sha256:
+        raise InputError(f"The images or labels have changed since {folder.name} was begun; start a new run.")
+    kind, threads = run["device"]["kind"], run["threads"]
+    if (kind, threads) != (identity.device, identity.threads):
+        raise InputError(
+            f"{folder.name} was begun on {kind} with {threads} threads, and only there it gives the same numbers; "
+            f"resume with --device {kind} --threads {threads}."
+        )
+
+
+def data_sha256(hashes: Sequence[str], labels: NDArray[np.integer], groups: Sequence[str]) -> str:
+    """One hash over all images, labels and groups, in order."""
+    lines = (f"{sha256} {label} {group}\n" for sha256, label, group in zip(hashes, labels, groups, strict=True))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def pseudonyms(groups: Sequence[str]) -> list[str]:
+    """g0001, g0002 ... in order of appearance: a run's folder names no patient.
+
+    >>> pseudonyms(["Miller", "Smith", "Miller"])
+    ['g0001', 'g0002', 'g0001']
+    """
+    order = {group: number for number, group in enumerate(dict.fromkeys(groups), start=1)}
+    return [f"g{order[group]:04d}" for group in groups]
+
+
+def write_inputs(
+    folder: Path,
+    study: StudySpec,
+    cohort: Cohort,
+    labels: NDArray[np.integer],
+    hashes: Sequence[str],
+    thumbnails: NDArray[np.uint8],
+    folds: dict[str, Any] | None,
+    document: dict[str, Any],
+) -> None:
+    """Everything that is known before training; ``run.json`` comes last and vouches for the rest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / STUDY, dump(study))
+    write_text(folder / SAMPLES, _samples_table(study, cohort, labels, hashes))
+    beside = folder / f".{THUMBNAILS}.partial"
+    with beside.open("wb") as stream:
+        np.save(stream, thumbnails)
+    os.replace(beside, folder / THUMBNAILS)
+    if folds is not None:
+        write_json(folder / FOLDS, folds)
+    write_json(folder / RUN, {"schema": SCHEMA, **document, "disclaimer": DISCLAIMER})
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Whole or not at all."""
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def _samples_table(study: StudySpec, cohort: Cohort, labels: NDArray[np.integer], hashes: Sequence[str]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["name", "group", "class", "label", "centre", "sha256"])
+    groups = pseudonyms([one.group for one in cohort.samples])
+    for one, group, label, sha256 in zip(cohort.samples, groups, labels, hashes, strict=True):
+        writer.writerow([one.name, group, study.class_names[label], one.label, one.centre, sha256])
+    return stream.getvalue()

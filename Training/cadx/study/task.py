@@ -1,0 +1,224 @@
+"""One training of a run: from indices to a folder that says what was trained on what, and how it went."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cadx import device
+from cadx.errors import InputError
+from cadx.models.bundle import file_sha256
+from cadx.models.pretrained import load_pretrained
+from cadx.models.write_bundle import kept_weights
+from cadx.study import range_test
+from cadx.study.recording import CHECKPOINT, DiskFullError
+from cadx.study.runfolder import write_json
+from cadx.study.samples import Samples
+from cadx.study.selection import with_settings
+from cadx.study.source import Learnt, Source
+from cadx.study.spec import ModelEntry, StudySpec
+from cadx.study.trainer import CHECKPOINT_EVERY_S, Fit, Trained, rounds_of, train, training_precision
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SCHEMA = "cadx.task/1"
+WEIGHTS, VALIDATION, DONE = "weights.safetensors", "validation.npy", "done.json"
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What all tasks of a run share."""
+
+    study: StudySpec
+    source: Source
+    names: tuple[str, ...]
+    where: device.Device
+    threads: int
+    weights: Callable[[ModelEntry], str]
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One training. ``rounds`` None trains as long as the study says; ``keep`` as in :class:`Fit`."""
+
+    folder: Path
+    entry: ModelEntry
+    fold: str
+    inner: str
+    settings: dict[str, float]
+    training: Indices
+    validation: Indices | None
+    rounds: int | None = None
+    keep: Literal["best", "last", "nothing"] = "nothing"
+
+    @property
+    def done(self) -> bool:
+        """Whether it ran to its end before."""
+        return (self.folder / DONE).is_file()
+
+
+def run_task(shop: Workshop, task: Task, progress: Callable[[dict[str, Any]], None] | None = None) -> None:
+    """Train, or go on, until ``done.json`` stands in the task's folder; returns at once where it does.
+
+    Raises
+    ------
+    InputError
+        If weights, files or numbers fail.
+    """
+    if task.done:
+        return
+    steady(shop.threads)
+    task.folder.mkdir(parents=True, exist_ok=True)
+    study = shop.study
+    learnt = shop.source.learn(task.entry, task.training)
+    samples = shop.source.samples(task.entry, task.training, learnt, lesions=study.training.lesion_weight > 0)
+    held = None if task.validation is None else shop.source.samples(task.entry, task.validation, learnt)
+    seed = task_seed(shop, task)
+    spec = with_settings(study.training, task.settings)
+    if spec.range_test:
+        rate = range_test.run(task.folder, lambda: build(shop, task.entry, seed)[0], samples, spec, shop.where, seed)
+        spec = spec.model_copy(update={"optimiser": spec.optimiser.model_copy(update={"learning_rate": rate})})
+    model, weights = build(shop, task.entry, seed)
+    document = _document(shop, task, learnt, seed, training_precision(spec.precision, shop.where, model))
+    document["weights"] = weights
+    document["learnt"]["learning_rate"] = spec.optimiser.learning_rate if spec.range_test else None
+    write_json(task.folder / "task.json", document)
+    fit = Fit(
+        spec,
+        study.augmentation,
+        rounds_of(spec) if task.rounds is None else task.rounds,
+        seed,
+        study.selection.metric,
+        task.keep,
+        getattr(study.input, "centre", False),
+        learnt.class_weights,
+        shop.checkpoint_every_s,
+    )
+    trained = train(task.folder, model, samples, held, fit, where=shop.where, progress=progress)
+    document["learnt"]["normalisation"] = trained.normalisation
+    write_json(task.folder / "task.json", document)
+    _leave(task.folder, trained)
+
+
+def steady(threads: int) -> None:
+    """The same numbers every time: a fixed number of threads, and on a GPU only kernels that repeat themselves."""
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # nothing here reads what it did not write
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+
+
+def task_seed(shop: Workshop, task: Task) -> int:
+    """From the study's seed, the model, the settings and the set of training samples, in no order."""
+    training = sorted(shop.names[i] for i in task.training)
+    key = json.dumps([shop.study.seed, task.entry.name, task.settings, training], sort_keys=True)
+    return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16)
+
+
+def build(shop: Workshop, entry: ModelEntry, seed: int) -> tuple[nn.Module, dict[str, Any]]:
+    """The network as it starts, its weights loaded, the rest drawn from the seed; and where the weights are from."""
+    import torch
+
+    torch.manual_seed(seed)
+    return load_pretrained(
+        shop.source.model(entry),
+        shop.weights(entry),
+        first_layer=entry.first_layer,
+        positions=entry.positions,
+        zero_head=entry.zero_head,
+        with_head=entry.with_head,
+    )
+
+
+def _document(shop: Workshop, task: Task, learnt: Learnt, seed: int, precision: str) -> dict[str, Any]:
+    training = [shop.names[i] for i in task.training]
+    landmarks = learnt.landmarks.model_dump(mode="json")["landmarks"] if learnt.landmarks else None
+    return {
+        "schema": SCHEMA,
+        "model": task.entry.name,
+        "fold": task.fold,
+        "inner": task.inner,
+        "settings": task.settings,
+        "seed": seed,
+        "training": training,
+        "validation": [] if task.validation is None else [shop.names[i] for i in task.validation],
+        "training_sha256": _names_sha256(training),
+        "learnt": {
+            "class_weights": learnt.class_weights,
+            "landmarks": landmarks,
+            "normalisation": None,
+            "learning_rate": None,
+            "from": list(learnt.of),
+        },
+        "precision": precision,
+        "device": shop.where.kind,
+        "threads": shop.threads,
+    }
+
+
+def _names_sha256(names: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+
+
+def _leave(folder: Path, trained: Trained) -> None:
+    """Logits, weights and, last, ``done.json``; the checkpoint goes."""
+    try:
+        if trained.logits is not None:
+            beside = folder / f".{VALIDATION}.partial"
+            with beside.open("wb") as stream:
+                np.save(stream, trained.logits)
+            os.replace(beside, folder / VALIDATION)
+        weights = None if trained.state is None else _write_weights(folder / WEIGHTS, trained.state)
+    except OSError as error:
+        raise DiskFullError.of(folder.name, error) from error
+    done = {"rounds": trained.rounds, "best_round": trained.best_round, "seconds": trained.seconds}
+    write_json(folder / DONE, {**done, "weights_sha256": weights})
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _write_weights(path: Path, state: dict[str, Any]) -> str:
+    """As a bundle keeps them, so that what is evaluated is what is kept."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        save_file(kept_weights(state), beside, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise DiskFullError.of(path.name, error) from error
+    beside.chmod(0o644)
+    os.replace(beside, path)
+    return file_sha256(path)
+
+
+def predict_with(shop: Workshop, entry: ModelEntry, weights: Path, samples: Samples) -> NDArray[np.float32]:
+    """(N, classes) logits of kept weights.
+
+    Raises
+    ------
+    InputError
+        If the weights are damaged.
+    """
+    from cadx.models.weights import filled
+    from cadx.study.trainer import predict
+
+    steady(shop.threads)
+    model = filled(shop.source.model(entry), weights)
+    if model is None:
+        raise InputError(f"The weights in {weights.parent.name} are damaged; remove that folder and resume.")
+    return predict(model.to(shop.where.torch), samples, shop.where)

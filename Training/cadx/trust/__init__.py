@@ -1,0 +1,1 @@
+"""What a bundle knows of its own limits."""
