@@ -6,7 +6,7 @@ import ast
 import csv
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from cadx.audit import AuditReport, alike, audit_run
+from cadx.audit import alike
+from cadx.audit.audit import audit_run
 from cadx.audit.choice import best_temperature
 from cadx.audit.command import audit
+from cadx.audit.report import AuditReport
 from cadx.errors import InputError
 
 from fake_run import digest, dump, reseal_opening, seal_folds, softmax, temperature, write_fake_run
@@ -27,6 +29,15 @@ SMALL: Json = {"models": ("vit",), "groups": 18, "folds": 3, "inner": 2, "settin
 ALLOWED = ("cadx.audit", "cadx.errors", "cadx.io")
 FOLD = Path("vit") / "fold-0"
 INNER = FOLD / "settings-0" / "inner-0"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Many small products: on a busy machine waiting threads cost more than they bring."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -355,7 +366,8 @@ def test_an_opening_that_was_taken_out(run: Path) -> None:
 def test_an_opening_that_was_interrupted_is_no_second_one(run: Path) -> None:
     (run / FOLD / "opening.json").unlink()
     report = audit_run(run)
-    assert report.passed and report.checks[0].evidence[0] == "vit/fold-0/opening.json"
+    assert report.passed
+    assert "vit/fold-0/opening.json" in report.checks[0].evidence
     (run / FOLD / "predictions.csv").unlink()
     assert _failed(audit_run(run)) == {"opened once"}
 

@@ -77,7 +77,8 @@ def find_alike(thumbnails: NDArray[np.uint8], compared: Pairs, reference: Pairs)
     Parameters
     ----------
     thumbnails
-        (N, V, 32, 32); all channels of a case are turned and cropped together, and their likenesses averaged.
+        (N, V, 32, 32); all channels of a case are turned and cropped together, and their likenesses averaged
+        (the least of them finds slightly fewer copies and raises no fewer false alarms).
     compared, reference
         Of the rows asked for, (rows, N) whether a pair is to be compared, or is known to differ. Symmetric.
     """

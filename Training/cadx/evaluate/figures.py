@@ -230,6 +230,7 @@ def _losses(folder: Path, run: Run, scored: Sequence[Scored]) -> list[Picture]:
         for number, where in enumerate(chosen):
             axes.axvline(where, color=GREY, linewidth=0.7, linestyle=":", label="" if number else "chosen")
         axes.set(xlabel=protocol.unit(run), ylabel="loss", ylim=_loss_limits(axes, ROOM_FOR_LEGEND))
+        _whole_numbers(axes)
         _legend(axes, "upper right")
 
     validation = "the test part" if run.study.split.inner.kind == "test" else "the inner validation parts"
@@ -250,6 +251,7 @@ def _compared(folder: Path, run: Run, scored: Sequence[Scored]) -> list[Picture]
         mean = _mean_curve(_curves(model, "validation_loss"))
         axes.plot(_lengths(run, mean), mean, label=_short(model.entry.title), **_line(number))
     axes.set(xlabel=protocol.unit(run), ylabel="validation loss", ylim=_loss_limits(axes))
+    _whole_numbers(axes)
     axes.grid(alpha=0.25)
     columns = 1 if len(models) <= 14 else 2
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False, ncols=columns)
@@ -270,6 +272,7 @@ def _rates(folder: Path, run: Run, scored: Sequence[Scored]) -> list[Picture]:
         label = "\n".join(titles) if len(alike) > 1 else "all models"
         axes.plot(*curve, label=label, **_line(number))
     axes.set(xlabel="optimiser step", ylabel="learning rate", ylim=(0, None))
+    _whole_numbers(axes)
     axes.ticklabel_format(axis="y", style="plain")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.grid(alpha=0.25)
@@ -487,3 +490,10 @@ def _colour(number: int) -> str:
 
 def _short(text: str, longest: int = LONGEST_NAME) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _whole_numbers(axes: Axes) -> None:
+    """No half epochs on the horizontal axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

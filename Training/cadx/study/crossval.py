@@ -220,7 +220,7 @@ class _Run:
             seen += 1
             self._report.round(place, rounds, len(task.training), line)
 
-        run_task(self._shop, task, told)
+        run_task(self._shop, task, told, lambda seen, wanted: self._report.tick(place, seen, wanted))
         self._report.skip(len(task.training) * (total - seen))
 
     def _candidates(

@@ -22,6 +22,7 @@ class Reporter:
         self._work = 0.0
         self._left = 0.0
         self._seconds = 0.0
+        self._seen = 0
 
     def event(self, kind: str, text: str, **facts: Any) -> None:
         """One event: a sentence, and facts for machines."""
@@ -43,6 +44,7 @@ class Reporter:
     def round(self, place: str, of: int, samples: int, line: dict[str, Any]) -> None:
         """One check of one task; on a terminal at most every two seconds, the last one always."""
         self._work += samples
+        self._seen = 0
         self._left -= samples
         last = line["round"] + 1 == of
         now = time.monotonic()
@@ -50,8 +52,17 @@ class Reporter:
             self._shown = now
             self.event("round", f"{place}, {_round_text(line, of)}; {self._time_left()}", place=place, **line)
 
+    def tick(self, place: str, seen: int, wanted: int) -> None:
+        """Between two checks that lie far apart, a line every ten seconds."""
+        self._seen = seen
+        if not self._json and time.monotonic() - self._shown > 10:
+            self._shown = time.monotonic()
+            self.event(
+                "step", f"{place}, {min(seen, wanted)} of {wanted} samples to the next check; {self._time_left()}"
+            )
+
     def _time_left(self) -> str:
-        rate = (time.perf_counter() - self._seconds) / max(1.0, self._work)
+        rate = (time.perf_counter() - self._seconds) / max(1.0, self._work + self._seen)
         return f"at most {duration(max(0.0, self._left) * rate)} left for this model"
 
 

@@ -68,7 +68,12 @@ class Task:
         return (self.folder / DONE).is_file()
 
 
-def run_task(shop: Workshop, task: Task, progress: Callable[[dict[str, Any]], None] | None = None) -> None:
+def run_task(
+    shop: Workshop,
+    task: Task,
+    progress: Callable[[dict[str, Any]], None] | None = None,
+    tick: Callable[[int, int], None] | None = None,
+) -> None:
     """Train, or go on, until ``done.json`` stands in the task's folder; returns at once where it does.
 
     Raises
@@ -105,7 +110,7 @@ def run_task(shop: Workshop, task: Task, progress: Callable[[dict[str, Any]], No
         learnt.class_weights,
         shop.checkpoint_every_s,
     )
-    trained = train(task.folder, model, samples, held, fit, where=shop.where, progress=progress)
+    trained = train(task.folder, model, samples, held, fit, where=shop.where, progress=progress, tick=tick)
     document["learnt"]["normalisation"] = trained.normalisation
     write_json(task.folder / "task.json", document)
     _leave(task.folder, trained)

@@ -199,7 +199,12 @@ def _fit(
     rounds = rounds_of(shop.study.training)
     report.begin(float(len(training) * rounds))
     task = Task(folder, entry, "", "", {}, training, validation, None, "best")
-    run_task(shop, task, lambda line: report.round(entry.name, rounds, len(training), line))
+    run_task(
+        shop,
+        task,
+        lambda line: report.round(entry.name, rounds, len(training), line),
+        lambda seen, wanted: report.tick(entry.name, seen, wanted),
+    )
     file = folder / VALIDATION
     predictions = InnerPredictions(VALIDATION, array_sha256(file), np.load(file), classes[validation])
     document = select(shop.study, [({}, [predictions])])

@@ -91,10 +91,12 @@ def train(
     *,
     where: device.Device,
     progress: Callable[[dict[str, Any]], None] | None = None,
+    tick: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Train ``model`` (fresh, on the CPU), writing to ``folder``; goes on from the checkpoint there, if there is one.
 
-    The same seed, device and number of threads give the same bits, interrupted or not.
+    The same seed, device and number of threads give the same bits, interrupted or not. ``progress`` gets the line of
+    each check, ``tick`` the samples seen since the last one and how many the next one waits for.
 
     Raises
     ------
@@ -105,7 +107,7 @@ def train(
     loop.resume()
     last_checkpoint = time.monotonic()
     while loop.progress.round < fit.rounds and not loop.progress.over:
-        line = loop.round()
+        line = loop.round(tick)
         if progress:
             progress(line)
         if time.monotonic() - last_checkpoint >= fit.checkpoint_every_s:
@@ -195,10 +197,10 @@ class _Loop:
             state["cuda_random"] = torch.cuda.get_rng_state()
         save_checkpoint(self._folder, state)
 
-    def round(self) -> dict[str, Any]:
+    def round(self, tick: Callable[[int, int], None] | None = None) -> dict[str, Any]:
         """Train until the next check, look at the validation part, and decide what follows."""
         start = time.perf_counter()
-        loss = self._train_round()
+        loss = self._train_round(tick or (lambda seen, wanted: None))
         line: dict[str, Any] = {"round": self.progress.round, "step": self.progress.step, "loss": loss}
         scores = self._validated()
         line |= scores
@@ -222,7 +224,7 @@ class _Loop:
         logits = np.stack([step.numpy() for step in at.logits]) if at.logits else None
         return Trained(at.round, at.best_round, logits, keep, round(at.seconds, 2), normalisation)
 
-    def _train_round(self) -> float:
+    def _train_round(self, tick: Callable[[int, int], None]) -> float:
         spec = self._fit.training
         wanted = spec.check_every if spec.steps else spec.check_every * self._sampler.batches
         total, count = 0.0, 0
@@ -234,6 +236,7 @@ class _Loop:
             self._recording.step(self.progress.step, self.progress.round, loss, rate)
             self.progress.step += 1
             total, count = total + loss * len(chosen), count + len(chosen)
+            tick(count, wanted * spec.batch)
         return total / max(1, count)
 
     def _step(self, chosen: Tensor) -> float:
