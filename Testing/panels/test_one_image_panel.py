@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cadx.prepare.spec import GridSpec
+from support import write
 
-from support import PLAIN, make_bundle
+STUDY = """
+schema: cadx.study/1
+name: ipmn
+title: T2 alone
+classes: [{name: normal, negative: true}, {name: low risk}, {name: high risk}]
+input: {kind: volumes, centre: true, preparation: {channels: [T2], bias: null, smooth: null, grid: {cell_pixels: 32}}}
+models:
+  - {name: vit, title: ViT, architecture: vit_tiny_patch16_224, options: {depth: 2, embed_dim: 48, num_heads: 3}}
+split: {inner: {kind: holdout, share: 0.5}}
+selection: {final: best}
+training: {epochs: 1, batch: 2}
+"""
 
 
 @pytest.fixture(scope="module")
 def t2_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    spec = PLAIN.model_copy(update={"grid": GridSpec(cell_pixels=32), "channels": ("T2",)})
-    return make_bundle(tmp_path_factory.mktemp("t2") / "t2-alone", preparation=spec).folder
+    """A bundle as ``cadx train`` makes it, of one patient under six names."""
+    from cadx.cli import main
+
+    folder = tmp_path_factory.mktemp("t2")
+    write(folder / "t2.nii.gz", patient().t2)
+    (folder / "roi.mrk.json").write_text(json.dumps(patient().roi.to_markups()))
+    labels = ("normal", "low risk", "high risk") * 2
+    rows = [f"case-{number},t2.nii.gz,roi.mrk.json,{label}" for number, label in enumerate(labels)]
+    (folder / "cases.csv").write_text("\n".join(["case,t2,roi,label", *rows]) + "\n")
+    (folder / "t2.yaml").write_text(STUDY)
+    out = folder / "t2-alone"
+    command = ["train", str(folder / "t2.yaml"), "--data", str(folder), "--out", str(out), "--device", "cpu"]
+    assert main([*command, "--threads", "1"]) == 0
+    return out
 
 
 @pytest.fixture(scope="module")

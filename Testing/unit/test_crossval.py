@@ -251,6 +251,9 @@ def test_what_is_wrong_with_a_cohort_is_one_sentence_before_any_training(tmp_pat
         (["--models", "Non Sense"], "There is no model"),
         (["--set", "models.0=1"], "no single field"),
         (["--folds", "1"], "folds"),
+        (["--folds", "2", "--set", "split.kind=holdout"], "--folds has nothing to do"),
+        (["--inner-folds", "2", "--set", "split.inner.kind=holdout"], "--inner-folds has nothing to do"),
+        (["--weights", "folder"], "--weights has nothing to do"),
         (["--epochs", "0"], "epochs"),
     ],
 )
@@ -262,10 +265,17 @@ def test_a_wrong_setting_is_one_sentence_before_any_training(place, tmp_path, ca
     assert not out.exists()
 
 
+def test_a_run_does_not_lie_among_class_folders(place, tmp_path, capsys):
+    """Its own pictures would be another class the next time."""
+    data = write_pictures(tmp_path / "data", 3, 1)
+    (data / "cases.csv").unlink()
+    assert main(["crossval", str(place / "shapes.yaml"), "--data", str(data), "--out", str(data / "run")]) == 2
+    assert "run lies among the class folders of data" in capsys.readouterr().err
+    assert not (data / "run").exists()
+
+
 def test_a_model_without_its_weights_is_an_empty_cell_with_its_reason(place, tmp_path, capsys):
-    text = STUDY.replace(
-        "architecture: test_resnet", "architecture: mobilenetv3_small_050, weights: lost.pth"
-    )
+    text = STUDY.replace("architecture: test_resnet", "architecture: mobilenetv3_small_050, weights: lost.pth")
     study = write_study(
         tmp_path, text.replace("epochs: 6", "epochs: 1").replace(", grid: {learning_rate: [0.003, 0.001]}", "")
     )
@@ -283,3 +293,52 @@ def test_json_events_are_lines_of_json(place, tmp_path, capsys):
     assert main(arguments) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {"cohort", "round", "opened", "report"} <= {event["event"] for event in events}
+
+
+def test_two_runs_stand_side_by_side(run, place, capsys):
+    assert main(["compare", str(run), str(run), "--out", str(place / "compared")]) == 0
+    text = (place / "compared" / "comparison.md").read_text()
+    assert "ViT" in text
+    assert "not for clinical decisions" in text
+    assert main(["compare", str(run), "--out", str(place / "alone")]) == 2
+    assert "takes two runs" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_sentence_and_the_run_goes_on_when_there_is_room(place, capsys, monkeypatch):
+    more = ("--models", "vit", "--epochs", "2", "--no-refit", "--no-bundles", "--checkpoint-every", "0")
+    save, count = torch.save, 0
+
+    def full(*given, **named):
+        nonlocal count
+        count += 1
+        if count == 3:
+            raise OSError(28, "No space left on device")
+        save(*given, **named)
+
+    monkeypatch.setattr(torch, "save", full)
+    assert main(command(place, "full", *more)) == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("cadx: "))
+    assert "checkpoint.pt cannot be written (No space left on device)" in line
+    monkeypatch.undo()
+    assert main(command(place, "full", *more, "--resume")) == 0
+    assert (place / "full" / "tables.md").is_file()
+
+
+def test_a_cancelled_run_goes_on(place, capsys, monkeypatch):
+    from cadx.study import trainer
+
+    more = ("--models", "vit", "--epochs", "2", "--no-refit", "--no-bundles")
+    step, count = trainer.training_step, 0
+
+    def cancelled(*given, **named):
+        nonlocal count
+        count += 1
+        if count == 5:
+            raise KeyboardInterrupt
+        return step(*given, **named)
+
+    monkeypatch.setattr(trainer, "training_step", cancelled)
+    assert main(command(place, "cancelled", *more)) == 130
+    assert "Cancelled." in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main(command(place, "cancelled", *more, "--resume")) == 0

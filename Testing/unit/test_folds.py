@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -120,6 +122,11 @@ def test_a_column_and_the_centres_can_split():
         (units(9), SplitSpec(folds=5), "The class 'normal' has 3 patients or groups, and 5 are needed"),
         (units(), SplitSpec(kind="column"), "says neither train nor test"),
         (units(centres=1), SplitSpec(kind="centres"), "names at least two"),
+        (
+            dataclasses.replace(units(), centres=["", *units().centres[1:]]),
+            SplitSpec(folds=3, stratify_by_centre=True),
+            "has no centre",
+        ),
         (
             units(columns=[{"split": "test" if i == 0 else "train"} for i in range(60)]),
             SplitSpec(kind="column"),

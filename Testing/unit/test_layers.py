@@ -117,6 +117,7 @@ def test_the_trainer_has_no_way_to_a_test_part(sources):
         "task",
         "selection",
         "cohort",
+        "labelled",
         "folds",
         "layouts",
         "external",

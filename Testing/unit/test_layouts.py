@@ -118,6 +118,18 @@ def test_pictures_without_patients_say_so(tmp_path):
     assert "its own group" in cohort.notes[0]
 
 
+def test_what_the_column_of_patients_leaves_open_is_said(tmp_path):
+    for number in range(5):
+        touch(tmp_path / f"{number}.png")
+    names = ("M\u00fcller", "Mu\u0308ller", "P 1", "p1", "")
+    rows = [["path", "label", "patient"], *([f"{i}.png", "x", name] for i, name in enumerate(names))]
+    cohort = read_cohort(write_csv(tmp_path / "cases.csv", rows), ("image",))
+    # the same letters, however they are stored, are the same patient
+    assert [s.group for s in cohort.samples] == ["M\u00fcller", "M\u00fcller", "P 1", "p1", "4.png"]
+    assert "name no patient: 1" in cohort.notes[0]
+    assert "'P 1' and 'p1'" in cohort.notes[1]
+
+
 def test_a_workbook_reads_as_the_same_table(tmp_path):
     rows = volumes_table(tmp_path)
     write_csv(tmp_path / "a.csv", rows)

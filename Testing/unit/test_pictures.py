@@ -247,7 +247,7 @@ def test_training_and_use_see_the_same(tmp_path):
     for fit in ("stretch", "pad", "crop"):
         spec = PictureSpec(pixels=32, fit=fit).normalised("imagenet")
         found = load_pictures([str(file) for file in files], spec, tmp_path / "cache")
-        trained = to_network(found.resident()[torch.tensor([0, 1])].float() / 255, spec).numpy()
+        trained = to_network(torch.from_numpy(found.pixels[:2]).float() / 255, spec).numpy()
         used = np.stack([prepare_picture(read_picture(file).pixels, spec) for file in files])
         np.testing.assert_allclose(trained, used, atol=1e-6)
 
@@ -286,7 +286,7 @@ def test_writing_to_the_pixels_does_not_reach_the_cache(tmp_path):
     pytest.importorskip("torch")
     files = [str(saved(tmp_path / "a.png", grey()))]
     first = load_pictures(files, SMALL, tmp_path / "cache")
-    first.resident()[:] = 0
+    first.pixels[:] = 0
     assert load_pictures(files, SMALL, tmp_path / "cache").pixels.max() > 200
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 from importlib import resources
 
 import numpy as np
@@ -14,7 +16,7 @@ from cadx.cli import main
 from cadx.errors import InputError
 from cadx.study.presets import dump, first_difference, new_study, presets, read_study
 from cadx.study.spec import StudySpec
-from cadx.study.weights import complaint, plan
+from cadx.study.weights import complaint, plan, require_same_weights
 
 ALL = [(name, preset) for name, own in presets().items() for preset in own]
 
@@ -164,6 +166,7 @@ def test_a_study_written_out_reads_back_as_itself(tmp_path, name, preset):
 def test_every_network_of_a_study_can_be_built(name, preset):
     pytest.importorskip("timm")
     from cadx.models.build import ModelSpec, build
+    from cadx.models.registry import dimensions_of
 
     study = read_study(name, preset)
     for entry in study.models[:: 1 if name == "ipmn" and preset == "paper" else 7]:
@@ -176,6 +179,7 @@ def test_every_network_of_a_study_can_be_built(name, preset):
             image_pixels=pixels,
             options=entry.options,
             fusion=entry.fusion,
+            dimensions=dimensions_of(entry.architecture),
         )
         assert any(parameter.is_meta for parameter in build(spec, device="meta").parameters())
 
@@ -218,6 +222,10 @@ def test_the_published_names_are_all_in_some_row():
         ("training.epochs=0", "training.epochs"),
         ("training.optimiser.name=lion", "training.optimiser.name"),
         ("selection.final=best", "selection.final"),
+        ("training.transfer.mode=gradual", "selection.final"),
+        ("selection.grid.learning_rate=[]", "no value to try"),
+        ("selection.grid.learning_rate=[0.1, -1]", "cannot be -1"),
+        ("selection.grid.weight_decay=[0, 0]", "twice"),
         ("tables.0=1", "no single field"),
         ("training.class_weights=[1.0, 2.0]", "class_weights"),
         ("classes=[{name: a, labels: [x]}, {name: b, labels: [X]}]", "label 'x' occurs twice"),
@@ -230,6 +238,17 @@ def test_a_wrong_field_is_one_sentence(change, word, capsys, tmp_path):
     assert main(["study", "show", "ipmn", "--set", change]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert word in line
+    assert "Value error" not in line
+
+
+def test_fields_that_undo_each_other_are_refused():
+    grid = "selection.grid.learning_rate=[0.1, 0.01]"
+    for changes, word in (
+        (["training.range_test={}", grid], "range_test chooses"),
+        (["split.kind=counts", "split.test_counts={normal: 3}", "split.stratify_by_centre=true"], "stratify_by_centre"),
+    ):
+        with pytest.raises(InputError, match=word):
+            read_study("ipmn", changes=changes)
 
 
 @pytest.mark.parametrize(
@@ -280,3 +299,22 @@ def test_weights_are_settled_by_folder_file_or_word(tmp_path):
     assert "resnet18.safetensors" in str(complaint(chosen, entries[2]))
     assert isinstance(chosen.study, StudySpec)
     assert np.all([e.weights == "none" for e in plan(study, names[:3], "none").study.models if e.name in names[:3]])
+
+
+def test_weights_that_no_model_takes_are_refused(tmp_path):
+    with pytest.raises(InputError, match="nothing to do"):
+        plan(read_study("brain-tumor-type"), ["efficientnet-lite0"], str(tmp_path))
+
+
+def test_other_weights_under_the_same_name_are_not_gone_on_with(tmp_path):
+    file = tmp_path / "resnet18.safetensors"
+    file.write_bytes(b"some")
+    chosen = plan(read_study("brain-tumor-type"), ["resnet18-transfer"], str(tmp_path))
+    task = tmp_path / "run" / "resnet18-transfer" / "fold-0" / "final" / "task.json"
+    require_same_weights(chosen, tmp_path / "run")
+    task.parent.mkdir(parents=True)
+    task.write_text(json.dumps({"weights": {"sha256": hashlib.sha256(b"some").hexdigest()}}))
+    require_same_weights(chosen, tmp_path / "run")
+    file.write_bytes(b"other")
+    with pytest.raises(InputError, match="resnet18.safetensors is not the file that run was begun with"):
+        require_same_weights(chosen, tmp_path / "run")

@@ -43,8 +43,6 @@ app.add_typer(bundle_app, name="bundle")
 app.add_typer(bench_app, name="bench")
 app.add_typer(commands.study_app, name="study")
 app.add_typer(cohort_app, name="cohort")
-for _own in (commands.crossval, commands.train, commands.evaluate, commands.report, audit):
-    app.command()(_own)
 
 INSTALL = {
     "yaml": "PyYAML",
@@ -237,6 +235,10 @@ def phantom(
 
     table = write_cohort(out, patients, seed, workers=workers, progress=_counted("patients"))
     print(f"{patients} synthetic patients in {table}")
+
+
+for _own in (commands.crossval, commands.train, commands.evaluate, commands.report, commands.compare, audit):
+    app.command()(_own)
 
 
 @app.command()

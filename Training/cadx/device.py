@@ -68,6 +68,8 @@ def choose(requested: str = "auto") -> Device:
 def probe(kind: str) -> str:
     """Run one small kernel; empty if it works, else why not."""
     torch = _torch()
+    # read when the first kernel starts; without it cuBLAS may give other bits each time
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if kind == "cuda" and not torch.cuda.is_available():
         return "no CUDA device"
     if kind == "mps" and not torch.backends.mps.is_available():
@@ -89,6 +91,11 @@ def describe(kind: str) -> str:
     if kind == "cuda":
         return str(torch.cuda.get_device_name())
     return f"{platform.machine()} {kind}, {torch.get_num_threads()} threads"
+
+
+def threads(wanted: int | None) -> int:
+    """Of the CPU: as many as asked for, else as torch takes by itself."""
+    return wanted or int(_torch().get_num_threads())
 
 
 def memory(kind: str) -> str:

@@ -214,6 +214,7 @@ def _page(figures: Path, run: Run, sections: Sequence[Section]) -> str:
         study=run.study,
         sections=sections,
         sources={path.name: _data_uri(path) for path in sorted(figures.glob("*.png"))},
+        models=[model.entry.title for model in run.asked],
         statements=run.statements,
         leaks=run.leaks,
         synthetic=run.synthetic,

@@ -209,4 +209,5 @@ def first_complaint(error: ValidationError) -> str:
     """The first complaint of pydantic as one sentence."""
     complaint = error.errors()[0]
     place = ".".join(str(part) for part in complaint["loc"]) or "the document"
-    return f"{place} is not allowed as it stands ({complaint['msg'].rstrip('.')}); correct it."
+    said = complaint["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{place} is not allowed as it stands ({said}); correct it."

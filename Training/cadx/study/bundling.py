@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from cadx import __version__
+from cadx.classify import versions
+from cadx.io.jsonfile import read_json
 from cadx.models.build import ModelSpec
 from cadx.models.bundle import Bundle, BundleSettings
 from cadx.models.write_bundle import BundleText, write_bundle
 from cadx.prepare.picture import PictureSpec
 from cadx.prepare.spec import PreparationSpec
 from cadx.study.card import card
+from cadx.study.presets import study_sha256
 from cadx.study.spec import StudySpec
+from cadx.study.task import DONE, TASK
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,27 @@ class Making:
     synthetic: bool
     training: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def training_record(
+    study: StudySpec, final: Path, cases: dict[str, int], data_sha256: str, **more: Any
+) -> dict[str, Any]:
+    """How the weights in the task's folder ``final`` came to be, for the bundle."""
+    task, done = read_json(final / TASK), read_json(final / DONE)
+    return {
+        "cases": cases,
+        "study": study.name,
+        "preset": study.preset,
+        "study_sha256": study_sha256(study),
+        "data_sha256": data_sha256,
+        "seed": study.seed,
+        "training": study.training.model_dump(mode="json"),
+        "augmentation": study.augmentation.model_dump(mode="json"),
+        "rounds": done["rounds"],
+        **{name: task[name] for name in ("weights", "precision", "device", "threads")},
+        "versions": versions(),
+        **more,
+    }
 
 
 def settings_of(making: Making) -> BundleSettings:

@@ -85,7 +85,8 @@ def prepare_all(
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"The folder {cache.name} cannot be made ({error.strerror}); choose another cache.") from error
+        text = f"The folder {cache.name} cannot be made ({error.strerror}); choose another with --cache."
+        raise InputError(text) from error
     done: dict[int, PreparedSample] = {}
     failed: dict[int, CadxError] = {}
     for number, (index, found) in enumerate(_each(samples, spec, cache, workers, pad), start=1):

@@ -20,7 +20,7 @@ study_app = typer.Typer(no_args_is_help=True, help="The studies that ship, and o
 
 StudyName = Annotated[str, typer.Argument(help="A name that cadx study list prints, or a YAML file.")]
 Data = Annotated[Path, typer.Option("--data", help="Folder or table of the cohort; see cadx cohort check.")]
-Preset = Annotated[str | None, typer.Option("--preset", help="paper, authors-code or recommended (the default).")]
+Preset = Annotated[str | None, typer.Option("--preset", help="One that cadx study list prints; recommended if none.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Change a field of the study, such as training.batch=16; repeatable.")
 ]
@@ -109,7 +109,7 @@ def crossval(
     from cadx.study.crossval import CrossvalRequest, cross_validate
 
     spec = _study(study, preset, changes, epochs, batch, seed, folds, inner_folds)
-    named = [name for given in models or () for name in given.split(",") if name]
+    named = [name.strip() for given in models or () for name in given.split(",") if name.strip()]
     report = _reporter(as_json)
     request = CrossvalRequest(
         plan=_plan(spec, named, weights),
@@ -185,7 +185,8 @@ def train(
     report = _reporter(as_json)
     bundle, figures = train_bundle(request, report)
     for part, numbers in figures.items():
-        text = f"{part}: accuracy {numbers['accuracy']:.3f}, AUC {numbers['auc']} on {numbers['cases']} cases"
+        area = "none" if numbers["auc"] is None else f"{numbers['auc']:.3f}"
+        text = f"{part}: accuracy {numbers['accuracy']:.3f}, AUC {area} on {numbers['cases']} cases"
         report.event("figures", text, part=part, accuracy=numbers["accuracy"], auc=numbers["auc"])
     report.event(
         "bundle", f"Bundle {bundle.settings.name} in {out}, sha256 {bundle.sha256}. {DISCLAIMER}", sha256=bundle.sha256
@@ -226,6 +227,15 @@ def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")], debug:
     print(f"Tables and figures in {make_report(run, note)}. {DISCLAIMER}")
 
 
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of two runs or more.")], out: Out, debug: Debug = False
+) -> None:
+    """Runs side by side, such as a paper's protocol and the leak-free one, with their difference."""
+    from cadx.evaluate.comparison import make_comparison
+
+    print(f"Tables in {make_comparison(runs, out)}. {DISCLAIMER}")
+
+
 def _study(
     name: str,
     preset: str | None,
@@ -250,7 +260,14 @@ def _study(
     if epochs is not None:
         given.append("training.steps=null")
         given.append("training.check_every=1")
-    return read_study(name, preset, [*given, *(changes or ())])
+    study = read_study(name, preset, [*given, *(changes or ())])
+    if folds is not None and study.split.kind != "folds":
+        raise InputError(f"The study splits by {study.split.kind}, so --folds has nothing to do; leave it out.")
+    if inner_folds is not None and study.split.inner.kind != "folds":
+        raise InputError(
+            f"The inner part is a {study.split.inner.kind}, so --inner-folds has nothing to do; leave it out."
+        )
+    return study
 
 
 def _plan(spec: StudySpec, models: list[str], weights: str | None) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import re
 from collections.abc import Sequence
@@ -13,28 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadx import device
-from cadx.classify import versions
 from cadx.errors import InputError, MissingDependencyError
+from cadx.evaluate.metrics import classification_metrics
 from cadx.io.jsonfile import read_json
 from cadx.models.build import build
 from cadx.study import folds as splitting
 from cadx.study import runfolder
-from cadx.study.bundling import Making, make_bundle
-from cadx.study.cohort import Cohort, assign_classes, without_labels
+from cadx.study.bundling import Making, make_bundle, training_record
 from cadx.study.examples import draw_examples
-from cadx.study.folds import Fold, Units
-from cadx.study.layouts import read_cohort
-from cadx.study.opening import OPENING, predictions_table, record_opening
-from cadx.study.presets import study_sha256
+from cadx.study.folds import Fold
+from cadx.study.labelled import Labelled, read_labelled
+from cadx.study.opening import OPENING, PREDICTIONS, predictions_table, record_opening
 from cadx.study.progress import Reporter, work_of
 from cadx.study.recording import DiskFullError
 from cadx.study.runfolder import RunIdentity, write_json
-from cadx.study.selection import InnerPredictions, array_sha256, select, settings_of
-from cadx.study.source import Learnt, Source, open_source
+from cadx.study.selection import InnerPredictions, select, settings_of
+from cadx.study.source import Learnt, Source
 from cadx.study.spec import ModelEntry, StudySpec
-from cadx.study.task import DONE, VALIDATION, WEIGHTS, Task, Workshop, predict_with, run_task
+from cadx.study.task import VALIDATION, WEIGHTS, Task, Workshop, predict_with, run_task
 from cadx.study.trainer import rounds_of
-from cadx.study.weights import Plan, complaint
+from cadx.study.weights import Plan, require_same_weights, require_weights
 
 log = logging.getLogger(__name__)
 FAILED, SELECTION, ALL = "failed.json", "selection.json", "all"
@@ -70,54 +69,30 @@ def cross_validate(request: CrossvalRequest, report: Reporter) -> Path:
         If study, cohort, images or settings cannot be used; all that is said before any training starts.
     """
     run = _Run.begin(request, report)
+    if request.refit and _unfreezes(run.study):
+        report.event("note", "No bundle is trained on all cases: gradual unfreezing needs a validation part.")
     for name in request.plan.models:
         run.model(run.study.model(name))
     return request.out
-
-
-def labelled(study: StudySpec, data: Path, layout: str) -> tuple[Cohort, NDArray[np.int64], dict[str, list[str]]]:
-    """The cohort of a study: its samples, their classes, and which labels went into which class.
-
-    Raises
-    ------
-    InputError
-        If it is empty, or a label or a file is missing.
-    """
-    cohort = without_labels(read_cohort(data, study.channels, layout=layout), study.excluded_labels)
-    classes, merged = assign_classes(cohort, study.classes, study.label_of)
-    present = set(classes.tolist())
-    absent = next((c.name for i, c in enumerate(study.classes) if i not in present), None)
-    if absent is not None:
-        raise InputError(
-            f"{data.name or data} holds no case of the class '{absent}'; check its labels and the study's."
-        )
-    return cohort, classes, merged
-
-
-def units_of(study: StudySpec, cohort: Cohort, classes: NDArray[np.integer]) -> Units:
-    """What a split needs to know."""
-    samples = cohort.samples
-    return Units(
-        [one.name for one in samples],
-        [one.group for one in samples],
-        [one.centre for one in samples],
-        classes,
-        study.class_names,
-        [{key.casefold(): value for key, value in one.covariates.items()} for one in samples],
-    )
 
 
 class _Run:
     """A run in its folder."""
 
     def __init__(
-        self, request: CrossvalRequest, report: Reporter, shop: Workshop, folds: list[Fold], folds_sha256: str
+        self,
+        request: CrossvalRequest,
+        report: Reporter,
+        shop: Workshop,
+        classes: NDArray[np.int64],
+        folds: list[Fold],
     ) -> None:
         self.study = shop.study
         self._request, self._report, self._shop = request, report, shop
-        self._folds, self._folds_sha256 = folds, folds_sha256
-        self._synthetic = bool(runfolder.read_run(request.out)["synthetic"])
-        self._labels = self._labels_of()
+        self._classes, self._folds = classes, folds
+        self._folds_sha256 = read_json(request.out / runfolder.FOLDS)["sha256"]
+        run = runfolder.read_run(request.out)
+        self._synthetic, self._data_sha256 = bool(run["synthetic"]), run["data"]["sha256"]
 
     @classmethod
     def begin(cls, request: CrossvalRequest, report: Reporter) -> _Run:
@@ -128,47 +103,35 @@ class _Run:
         elif not (request.out / runfolder.RUN).is_file():
             raise InputError(f"{request.out.name} holds no run to go on with; leave --resume out to begin one.")
         where = device.choose(request.device)
-        cohort, classes, merged = labelled(study, request.data, request.layout)
-        units = units_of(study, cohort, classes)
-        folds = splitting.draw_folds(units, study.split, study.seed)
-        cache = request.cache or cohort.folder / ".cells"
-        source = open_source(study, cohort, classes, cache, workers=request.workers, progress=report.preparing)
+        labelled = read_labelled(study, request.data, request.layout)
+        cohort = labelled.cohort
+        if cohort.layout == "folders" and request.out.resolve().is_relative_to(cohort.folder.resolve()):
+            raise InputError(
+                f"{request.out.name} lies among the class folders of {cohort.folder.name}; write elsewhere."
+            )
+        folds = splitting.draw_folds(labelled.units(), study.split, study.seed)
+        source = labelled.open(request.cache, request.workers, report.preparing)
         _require_models(request, source)
-        report.event("cohort", _cohort_text(cohort, study, classes))
-        hashes = source.sha256()
-        groups = [one.group for one in cohort.samples]
-        sha256 = runfolder.data_sha256(hashes, classes, runfolder.pseudonyms(groups))
-        threads = request.threads or _threads()
-        document = splitting.to_json(folds, units.names, study.split, study.seed)
+        report.event("cohort", labelled.text())
+        threads = device.threads(request.threads)
+        shop = Workshop(study, source, labelled.names, where, threads, request.plan.weights, request.checkpoint_every_s)
         if request.resume:
-            runfolder.require_same(request.out, study, request.plan.models, RunIdentity(sha256, where.kind, threads))
-            kept = read_json(request.out / runfolder.FOLDS)
-            folds, document = splitting.from_json(kept, units.names), kept
+            identity = RunIdentity(labelled.sha256(source.sha256()), where.kind, threads)
+            runfolder.require_same(request.out, study, request.plan.models, identity)
+            require_same_weights(request.plan, request.out)
+            folds = splitting.from_json(read_json(request.out / runfolder.FOLDS), labelled.names)
         else:
-            record = _record(request, cohort, merged, where, threads, sha256, len(set(groups)))
-            runfolder.write_inputs(request.out, study, cohort, classes, hashes, source.thumbnails(), document, record)
-        shop = Workshop(
-            study, source, tuple(units.names), where, threads, request.plan.weights, request.checkpoint_every_s
-        )
-        return cls(request, report, shop, folds, document["sha256"])
+            _write_inputs(request, shop, labelled, folds)
+        return cls(request, report, shop, labelled.classes, folds)
 
     def model(self, entry: ModelEntry) -> None:
         """All folds of one model; what stops it is its empty cell's reason."""
         folder = self._request.out / entry.name
         (folder / FAILED).unlink(missing_ok=True)
-        wrong = complaint(self._request.plan, entry)
+        rounds, choices = rounds_of(self.study.training), len(settings_of(self.study.selection))
         try:
-            if wrong:
-                raise InputError(wrong)
-            self._report.begin(
-                work_of(
-                    self.study,
-                    self._folds,
-                    rounds_of(self.study.training),
-                    len(settings_of(self.study.selection)),
-                    self._refits,
-                )
-            )
+            require_weights(self._request.plan, entry)
+            self._report.begin(work_of(self.study, self._folds, rounds, choices, self._refits))
             for fold in self._folds:
                 self._fold(entry, fold)
             if self._refits:
@@ -182,7 +145,7 @@ class _Run:
 
     @property
     def _refits(self) -> bool:
-        return self._request.refit and len(self._folds) > 1
+        return self._request.refit and len(self._folds) > 1 and not _unfreezes(self.study)
 
     def _fold(self, entry: ModelEntry, fold: Fold) -> None:
         """Inner parts, choice, final weights, and then the test part."""
@@ -196,7 +159,7 @@ class _Run:
                     Task(place, entry, fold.name, inner.name, settings, *parts, keep="best" if best else "nothing")
                 )
         if not (folder / SELECTION).is_file():
-            write_json(folder / SELECTION, select(self.study, self._candidates(folder, [fold], entry, "")))
+            write_json(folder / SELECTION, select(self.study, self._candidates(entry, [fold], folder)))
         chosen = read_json(folder / SELECTION)["chosen"]
         if best:
             final = folder / f"settings-{chosen['index']}" / fold.inner[0].name
@@ -220,46 +183,40 @@ class _Run:
             seen += 1
             self._report.round(place, rounds, len(task.training), line)
 
-        run_task(self._shop, task, told, lambda seen, wanted: self._report.tick(place, seen, wanted))
+        run_task(self._shop, task, told, lambda *steps: self._report.tick(place, len(task.training), *steps))
         self._report.skip(len(task.training) * (total - seen))
 
     def _candidates(
-        self, folder: Path, folds: Sequence[Fold], entry: ModelEntry, prefix: str
+        self, entry: ModelEntry, folds: Sequence[Fold], folder: Path
     ) -> list[tuple[dict[str, float], list[InnerPredictions]]]:
-        """The inner predictions of each choice of settings; test predictions lie elsewhere and later."""
-        found = []
-        for index, settings in enumerate(settings_of(self.study.selection)):
-            inner = []
-            for fold in folds:
-                for part in fold.inner:
-                    file = f"{prefix and fold.name + '/'}settings-{index}/{part.name}/{VALIDATION}"
-                    path = folder / file
-                    inner.append(
-                        InnerPredictions(file, array_sha256(path), np.load(path), self._labels[part.validation])
+        """The inner predictions of each choice of settings, files named by their place in ``folder``."""
+        model = self._request.out / entry.name
+        return [
+            (
+                settings,
+                [
+                    InnerPredictions.read(
+                        model / fold.name / f"settings-{index}" / part.name / VALIDATION,
+                        folder,
+                        self._classes[part.validation],
                     )
-            found.append((settings, inner))
-        return found
-
-    def _labels_of(self) -> NDArray[np.int64]:
-        import csv
-
-        names = list(self.study.class_names)
-        with (self._request.out / runfolder.SAMPLES).open(encoding="utf-8", newline="") as stream:
-            return np.array([names.index(row["class"]) for row in csv.DictReader(stream)])
-
-    def _learnt(self, entry: ModelEntry, training: NDArray[np.intp]) -> Learnt:
-        return self._shop.source.learn(entry, training)
+                    for fold in folds
+                    for part in fold.inner
+                ],
+            )
+            for index, settings in enumerate(settings_of(self.study.selection))
+        ]
 
     def _open(self, entry: ModelEntry, fold: Fold, folder: Path, final: Path) -> None:
         """The test part, once; its bundle and its pictures."""
         training = fold.inner[0].training if self.study.selection.final == "best" else fold.training
-        learnt = self._learnt(entry, training)
+        learnt = self._shop.source.learn(entry, training)
         temperature = read_json(folder / SELECTION)["temperature"]
         if not (folder / OPENING).is_file():
             samples = self._shop.source.samples(entry, fold.test, learnt)
             logits = predict_with(self._shop, entry, final / WEIGHTS, samples)
             table = predictions_table(
-                samples.names, fold.name, self._labels[fold.test], logits, self.study.class_names, temperature
+                samples.names, fold.name, self._classes[fold.test], logits, self.study.class_names, temperature
             )
             record_opening(
                 self._request.out,
@@ -272,7 +229,7 @@ class _Run:
             )
             self._report.event("opened", f"{entry.name} {fold.name}: test part opened.", model=entry.name)
         cases = {"training": len(training), "validation": len(fold.training) - len(training)}
-        self._bundle(entry, folder, final, learnt, temperature, f"{entry.name}-{fold.name}", cases, fold)
+        self._bundle(entry, folder, final, learnt, cases, fold)
         if fold is self._folds[0] and not (folder / "examples" / "examples.json").is_file():
             draw_examples(folder, self._shop, entry, final / WEIGHTS, fold.test, learnt, self._synthetic)
 
@@ -282,18 +239,14 @@ class _Run:
         folder = model_folder / ALL
         folder.mkdir(exist_ok=True)
         if not (folder / SELECTION).is_file():
-            write_json(
-                folder / SELECTION, select(self.study, self._candidates(model_folder, self._folds, entry, "all"))
-            )
-        selection = read_json(folder / SELECTION)
-        chosen = selection["chosen"]
-        everything = np.arange(len(self._labels))
+            write_json(folder / SELECTION, select(self.study, self._candidates(entry, self._folds, model_folder)))
+        chosen = read_json(folder / SELECTION)["chosen"]
+        everything = np.arange(len(self._classes))
         final = folder / "final"
         rounds = int(chosen["round"]) + 1
         self._task(Task(final, entry, ALL, "final", chosen["settings"], everything, None, rounds, "last"))
         cases = {"training": len(everything), "validation": 0}
-        learnt = self._learnt(entry, everything)
-        self._bundle(entry, folder, final, learnt, selection["temperature"], entry.name, cases, None)
+        self._bundle(entry, folder, final, self._shop.source.learn(entry, everything), cases, None)
 
     def _bundle(
         self,
@@ -301,66 +254,60 @@ class _Run:
         folder: Path,
         final: Path,
         learnt: Learnt,
-        temperature: float | None,
-        name: str,
         cases: dict[str, int],
         fold: Fold | None,
     ) -> None:
+        """Of a fold, or of everything where ``fold`` is None."""
         if not self._request.bundles or (folder / "bundle" / "manifest.json").is_file():
             return
-        run = runfolder.read_run(self._request.out)
-        done = read_json(final / DONE)
-        training = {
-            "cases": cases,
-            "study": self.study.name,
-            "preset": self.study.preset,
-            "study_sha256": study_sha256(self.study),
-            "data_sha256": run["data"]["sha256"],
-            "fold": fold.name if fold else None,
-            "rounds": done["rounds"],
-            "training": self.study.training.model_dump(mode="json"),
-            "weights": read_json(final / "task.json")["weights"],
-            "device": run["device"],
-            "threads": run["threads"],
-            "versions": run["versions"],
-        }
-        figures = _figures(folder, self.study.class_names) if fold else self._out_of_fold(entry)
+        name = f"{self.study.name}-{entry.name}" + (f"-{fold.name}" if fold else "")
         source = self._shop.source
         making = Making(
             self.study,
-            re.sub(r"[^a-z0-9]+", "-", f"{self.study.name}-{name}"),
+            re.sub(r"[^a-z0-9]+", "-", name),
             source.model(entry),
             source.preparation(entry, learnt),
-            temperature,
+            read_json(folder / SELECTION)["temperature"],
             self._synthetic,
-            training,
-            figures,
+            training_record(self.study, final, cases, self._data_sha256, fold=fold.name if fold else None),
+            self._figures(entry, fold),
         )
         make_bundle(folder / "bundle", making, final / WEIGHTS)
 
-    def _out_of_fold(self, entry: ModelEntry) -> dict[str, dict[str, Any]]:
-        folders = [self._request.out / entry.name / fold.name for fold in self._folds]
-        return _figures_of(
-            folders, self.study.class_names, "Out of fold (all cases, each by a model that never saw it)"
-        )
+    def _figures(self, entry: ModelEntry, fold: Fold | None) -> dict[str, dict[str, Any]]:
+        """Of a fold's test part; of all of them together where ``fold`` is None."""
+        title = "Test part of this fold" if fold else "Out of fold"
+        if self.study.split.leaks:
+            title += " (leaks, as its protocol does)"
+        else:
+            title += " (unseen)" if fold else " (all cases, each by a model that never saw it)"
+        classes = self.study.class_names
+        truth, shares = [], []
+        for one in [fold] if fold else self._folds:
+            with (self._request.out / entry.name / one.name / PREDICTIONS).open(encoding="utf-8", newline="") as stream:
+                for row in csv.DictReader(stream):
+                    truth.append(classes.index(row["class"]))
+                    shares.append([float(row[f"p:{name}"]) for name in classes])
+        return {title: classification_metrics(np.array(truth), np.array(shares), classes)}
 
 
-def _figures(folder: Path, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    return _figures_of([folder], classes, "Test part of this fold (unseen)")
+def _write_inputs(request: CrossvalRequest, shop: Workshop, labelled: Labelled, folds: list[Fold]) -> None:
+    study, hashes = shop.study, shop.source.sha256()
+    record = {
+        **runfolder.described("crossval", study, request.command, shop.where, shop.threads, study.training.precision),
+        **labelled.described(hashes),
+        "models": list(request.plan.models),
+        "leaks": list(study.split.leaks),
+    }
+    drawn = splitting.to_json(folds, labelled.names, study.split, study.seed)
+    runfolder.write_inputs(
+        request.out, study, labelled.cohort, labelled.classes, hashes, shop.source.thumbnails(), drawn, record
+    )
 
 
-def _figures_of(folders: Sequence[Path], classes: tuple[str, ...], title: str) -> dict[str, dict[str, Any]]:
-    import csv
-
-    from cadx.evaluate.metrics import classification_metrics
-
-    truth, shares = [], []
-    for folder in folders:
-        with (folder / "predictions.csv").open(encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream):
-                truth.append(classes.index(row["class"]))
-                shares.append([float(row[f"p:{name}"]) for name in classes])
-    return {title: classification_metrics(np.array(truth), np.array(shares), classes)}
+def _unfreezes(study: StudySpec) -> bool:
+    """Whether training follows a validation part: without one nothing but the head would ever learn."""
+    return study.training.transfer.mode == "gradual"
 
 
 def _require_models(request: CrossvalRequest, source: Source) -> None:
@@ -369,52 +316,8 @@ def _require_models(request: CrossvalRequest, source: Source) -> None:
         entry = request.plan.study.model(name)
         try:
             build(source.model(entry), device="meta")
-            wrong = complaint(request.plan, entry)
-            if wrong:
-                raise InputError(wrong)
+            require_weights(request.plan, entry)
         except MAY_FAIL as error:
             if request.named:
                 raise
             log.info("%s: %s", name, error)
-
-
-def _cohort_text(cohort: Cohort, study: StudySpec, classes: NDArray[np.integer]) -> str:
-    counts = np.bincount(classes, minlength=len(study.classes))
-    told = ", ".join(f"{name} {count}" for name, count in zip(study.class_names, counts, strict=True))
-    groups = len({one.group for one in cohort.samples})
-    kind = "synthetic phantoms" if cohort.synthetic else "samples"
-    return f"{len(cohort.samples)} {kind} of {groups} patients or groups: {told}."
-
-
-def _record(
-    request: CrossvalRequest,
-    cohort: Cohort,
-    merged: dict[str, list[str]],
-    where: device.Device,
-    threads: int,
-    sha256: str,
-    groups: int,
-) -> dict[str, Any]:
-    study = request.plan.study
-    return {
-        "kind": "crossval",
-        "command": list(request.command),
-        "versions": versions(),
-        "seed": study.seed,
-        "device": {"kind": where.kind, "name": where.name},
-        "precision": study.training.precision,
-        "threads": threads,
-        "data": {"layout": cohort.layout, "samples": len(cohort.samples), "groups": groups, "sha256": sha256},
-        "synthetic": cohort.synthetic,
-        "merged_labels": {name: labels for name, labels in merged.items() if len(labels) > 1},
-        "notes": list(cohort.notes),
-        "models": list(request.plan.models),
-        "study_sha256": study_sha256(study),
-        "leaks": list(study.split.leaks),
-    }
-
-
-def _threads() -> int:
-    import torch
-
-    return int(torch.get_num_threads())

@@ -9,19 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadx import DISCLAIMER
-from cadx.errors import InputError
 from cadx.explain.display import MapKind
 from cadx.explain.maps import explain, map_kind
 from cadx.study.runfolder import write_json
 from cadx.study.samples import Samples
 from cadx.study.source import Learnt
 from cadx.study.spec import ModelEntry
+from cadx.study.task import Workshop, kept_model
+from cadx.study.trainer import predict
 from cadx.trust.temperature import softmax
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from cadx.study.task import Workshop
 
 RIGHT, WRONG = 2, 2
 FOLDER, LIST = "examples", "examples.json"
@@ -44,13 +43,7 @@ def draw_examples(
     InputError
         If the weights are damaged.
     """
-    from cadx.models.weights import filled
-    from cadx.study.trainer import predict
-
-    model = filled(shop.source.model(entry), weights)
-    if model is None:
-        raise InputError(f"The weights in {weights.parent.name} are damaged; remove that folder and resume.")
-    model = model.eval().to(shop.where.torch)
+    model = kept_model(shop, entry, weights)
     samples = shop.source.samples(entry, test, learnt)
     logits = predict(model, samples, shop.where)
     truth = samples.labels.numpy()

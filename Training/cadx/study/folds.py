@@ -224,6 +224,12 @@ def _plural(count: int) -> str:
 
 
 def _strata(units: Units, spec: SplitSpec) -> NDArray[np.str_]:
+    nowhere = next((name for name, centre in zip(units.names, units.centres, strict=True) if not centre), None)
+    if spec.stratify_by_centre and nowhere is not None:
+        raise InputError(
+            f"{nowhere} has no centre, and the study stratifies by centre; fill in the table's column 'centre' or set "
+            "split.stratify_by_centre to false."
+        )
     centres = units.centres if spec.stratify_by_centre else [""] * len(units.names)
     return np.array(
         [f"{label}|{centre}" if centre else str(label) for label, centre in zip(units.classes, centres, strict=True)]
@@ -253,7 +259,13 @@ def _random_images(draw: _Draw, share: float) -> Indices:
 
     everything = np.arange(len(draw.strata))
     draw.require(everything, 2)
-    _, held = train_test_split(everything, test_size=share, stratify=draw.strata, random_state=draw._seed(0))
+    try:
+        _, held = train_test_split(everything, test_size=share, stratify=draw.strata, random_state=draw._seed(0))
+    except ValueError as error:
+        raise InputError(
+            f"A test part of {share:.0%} of {len(everything)} images cannot hold every class; add images or take a "
+            "larger share."
+        ) from error
     return np.sort(held)
 
 

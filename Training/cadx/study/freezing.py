@@ -23,7 +23,8 @@ class Freezing:
         self._spec = spec
         self._groups = [] if spec.mode == "all" else layer_groups(model)
         self.stage = 0
-        self._at_entry = float("inf")
+        self._stood_still = 0
+        self._helped = False
         self._apply()
 
     def train_mode(self) -> None:
@@ -34,27 +35,28 @@ class Freezing:
             if hasattr(module, "running_mean") and own and not any(p.requires_grad for p in own):
                 module.eval()
 
-    def advance(self, best: float, stood_still: int) -> tuple[bool, bool]:
-        """After a check: whether a further group learns from now on, and whether training is over.
+    def advance(self, improved: bool) -> bool:
+        """After a check that was or was not the best so far: thaw a further group where it is due.
 
-        ``best`` is the lowest value so far, ``stood_still`` the checks since.
+        Returns whether training is over. Each group has ``patience`` checks of its own to bring something.
         """
-        if self._spec.mode != "gradual" or stood_still < self._spec.patience:
-            return False, False
-        if best >= self._at_entry or self.stage + 1 >= len(self._groups):
-            return False, True
-        self._at_entry = best
-        self.stage += 1
+        self._stood_still = 0 if improved else self._stood_still + 1
+        self._helped |= improved
+        if self._spec.mode != "gradual" or self._stood_still < self._spec.patience:
+            return False
+        if not self._helped or self.stage + 1 >= len(self._groups):
+            return True
+        self.stage, self._stood_still, self._helped = self.stage + 1, 0, False
         self._apply()
-        return True, False
+        return False
 
-    def state(self) -> dict[str, float]:
+    def state(self) -> dict[str, int]:
         """For a checkpoint."""
-        return {"stage": self.stage, "at_entry": self._at_entry}
+        return {"stage": self.stage, "stood_still": self._stood_still, "helped": int(self._helped)}
 
-    def restore(self, state: dict[str, float]) -> None:
+    def restore(self, state: dict[str, int]) -> None:
         """From a checkpoint."""
-        self.stage, self._at_entry = int(state["stage"]), state["at_entry"]
+        self.stage, self._stood_still, self._helped = state["stage"], state["stood_still"], bool(state["helped"])
         self._apply()
 
     def _apply(self) -> None:

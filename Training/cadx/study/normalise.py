@@ -26,9 +26,6 @@ class InputNormalisation:
     def __init__(self, model: nn.Module, cases: VolumeSamples) -> None:
         from torch import nn
 
-        values = cases.cells.float()
-        self._mean = values.mean(dim=(0, 2, 3, 4))
-        self._std = values.std(dim=(0, 2, 3, 4)).clamp(min=1e-3)
         layers = {name: model.get_submodule(name) for name in first_layers(model)}
         cuts = [isinstance(m, nn.Conv2d) and m.kernel_size == m.stride and m.bias is not None for m in layers.values()]
         self.active = all(cuts)
@@ -36,6 +33,7 @@ class InputNormalisation:
         self._handles: list[Any] = []
         if not self.active:
             return
+        self._mean, self._std = _moments(cases)
         for number, (name, layer) in enumerate(layers.items()):
             self._seen[name] = slice(None) if len(layers) == 1 else slice(number, number + 1)
             self._handles.append(layer.register_forward_pre_hook(self._hook(self._seen[name])))
@@ -68,3 +66,19 @@ class InputNormalisation:
             return ((images - mean) / self._std[channels].to(images.device)[None, :, None, None], *inputs[1:])
 
         return apply
+
+
+def _moments(cases: VolumeSamples) -> tuple[Tensor, Tensor]:
+    """(C,) mean and standard deviation over each case's own slices.
+
+    What pads a case is left out: its length is that of the longest case of all, which may be in no training part.
+    """
+    import torch
+
+    count, sums = 0, torch.zeros(2, cases.cells.shape[1], dtype=torch.float64)
+    for case, slices in zip(cases.cells, cases.slices.tolist(), strict=True):
+        own = case[:, :slices].double()
+        count += own[0].numel()
+        sums += torch.stack([own, own.square()]).sum(dim=(2, 3, 4))
+    mean, square = sums / count
+    return mean.float(), (square - mean.square()).clamp(min=1e-6).sqrt().float()

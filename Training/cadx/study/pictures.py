@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,9 +19,6 @@ from cadx.errors import CadxError, InputError, MissingDependencyError
 from cadx.io.atomic import write_text
 from cadx.prepare.picture import Bytes, Picture, PictureSpec, resize_picture
 from cadx.study.layouts.reading import read_any_picture
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # to be raised whenever the same parameters give other pixels
 PICTURES_VERSION = "pictures/1"
@@ -53,12 +49,6 @@ class PictureSet:
     sha256: tuple[str, ...]
     thumbnails: Bytes
     spec: PictureSpec
-
-    def resident(self, where: str = "cpu") -> Tensor:
-        """All pixels as one uint8 tensor on a device; on the CPU it stays memory-mapped and must not be written to."""
-        import torch
-
-        return torch.from_numpy(self.pixels).to(where)
 
 
 def load_pictures(
@@ -103,7 +93,8 @@ def load_pictures(
             found = _cached(place, spec, len(paths))
     except OSError as error:
         raise InputError(
-            f"The folder {cache.name} for prepared pictures cannot be written ({error.strerror}); choose another."
+            f"The folder {cache.name} for prepared pictures cannot be written ({error.strerror}); choose another with "
+            "--cache."
         ) from error
     if found is None:
         raise InputError(f"The pictures kept in {cache.name} cannot be read back; empty that folder and try again.")

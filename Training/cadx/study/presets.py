@@ -23,7 +23,7 @@ def presets() -> dict[str, tuple[str, ...]]:
     """The studies that ship and their presets.
 
     >>> presets()["ipmn"]
-    ('authors-code', 'paper', 'recommended')
+    ('authors-code', 'cyst-x', 'paper', 'recommended')
     """
     found: dict[str, list[str]] = {}
     for file in sorted(resources.files("cadx.study").joinpath("protocols").iterdir(), key=lambda f: f.name):

@@ -22,7 +22,7 @@ class Reporter:
         self._work = 0.0
         self._left = 0.0
         self._seconds = 0.0
-        self._seen = 0
+        self._seen = 0.0
 
     def event(self, kind: str, text: str, **facts: Any) -> None:
         """One event: a sentence, and facts for machines."""
@@ -52,9 +52,9 @@ class Reporter:
             self._shown = now
             self.event("round", f"{place}, {_round_text(line, of)}; {self._time_left()}", place=place, **line)
 
-    def tick(self, place: str, seen: int, wanted: int) -> None:
-        """Between two checks that lie far apart, a line every ten seconds."""
-        self._seen = seen
+    def tick(self, place: str, samples: int, seen: int, wanted: int) -> None:
+        """Between two checks that lie far apart, a line every ten seconds; a check counts for ``samples``."""
+        self._seen = samples * seen / wanted
         if not self._json and time.monotonic() - self._shown > 10:
             self._shown = time.monotonic()
             self.event(

@@ -6,17 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cadx import device
 from cadx.errors import InputError
 from cadx.io.jsonfile import JsonError, read_json
 from cadx.study.freezing import Freezing
-from cadx.study.optimise import optimiser_for, range_rates, steepest
+from cadx.study.normalise import InputNormalisation
+from cadx.study.optimise import optimiser_for
 from cadx.study.patch_loss import PatchLoss
 from cadx.study.runfolder import write_json
 from cadx.study.sampler import Sampler
-from cadx.study.samples import Samples
-from cadx.study.spec import AugmentationSpec, TrainingSpec
-from cadx.study.trainer import memory_format, training_precision, training_step
+from cadx.study.samples import Samples, VolumeSamples
+from cadx.study.spec import AugmentationSpec, RangeTestSpec
+from cadx.study.trainer import Fit, memory_format, training_precision, training_step
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,38 +27,37 @@ if TYPE_CHECKING:
 FILE = "range_test.json"
 
 
-def run(
-    folder: Path, build: Callable[[], nn.Module], samples: Samples, spec: TrainingSpec, where: device.Device, seed: int
-) -> float:
+def run(folder: Path, build: Callable[[], nn.Module], samples: Samples, fit: Fit, where: device.Device) -> float:
     """The learning rate that the test chooses; its curve is left in ``range_test.json``, and taken from there again.
 
-    The network is a fresh one and is thrown away. Nothing is augmented.
+    The network is a fresh one and is thrown away. The loss is that of the training; nothing is augmented.
     """
     try:
         return float(read_json(folder / FILE)["chosen"])
     except JsonError:
         pass
-    assert spec.range_test is not None
-    rates = range_rates(spec.range_test)
-    losses = _losses(build(), samples, spec, where, seed, rates)
+    assert fit.training.range_test is not None
+    rates = range_rates(fit.training.range_test)
+    losses = _losses(build(), samples, fit, where, rates)
     chosen = steepest(rates[: len(losses)], losses)
     write_json(folder / FILE, {"learning_rates": rates[: len(losses)], "losses": losses, "chosen": chosen})
     return chosen
 
 
-def _losses(
-    model: nn.Module, samples: Samples, spec: TrainingSpec, where: device.Device, seed: int, rates: list[float]
-) -> list[float]:
+def _losses(model: nn.Module, samples: Samples, fit: Fit, where: device.Device, rates: list[float]) -> list[float]:
     import torch
 
-    generator = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)
-    layout = memory_format(model)
+    generator = torch.Generator().manual_seed(fit.seed)
+    torch.manual_seed(fit.seed)
+    layout, spec = memory_format(model), fit.training
     model = model.to(where.torch).to(memory_format=layout)
-    plain = spec.model_copy(update={"lesion_weight": 0.0})
-    loss = PatchLoss(model, plain, None, False)
+    volumes = samples if isinstance(samples, VolumeSamples) else None
+    if fit.centre and volumes:
+        InputNormalisation(model, volumes)
+    loss = PatchLoss(model, spec, fit.class_weights, bool(volumes and volumes.lesions is not None))
     freezing = Freezing(model, spec.transfer)
-    optimiser = optimiser_for(model, spec.optimiser.model_copy(update={"learning_rate": 1.0}))
+    at_one = spec.optimiser.model_copy(update={"learning_rate": 1.0})
+    optimiser = optimiser_for(model, at_one, loss.parameter_groups())
     shares = [group["lr"] for group in optimiser.param_groups]
     sampler = Sampler(len(samples.names), spec.batch, generator)
     arithmetic = (where, training_precision(spec.precision, where, model))
@@ -72,5 +74,36 @@ def _losses(
                 training_step(model, loss, optimiser, inputs, samples.labels[chosen].to(where.torch), None, arithmetic)
             )
         except InputError:
+            if not losses:
+                raise
             break  # diverged: the test has shown what it is for
     return losses
+
+
+def range_rates(spec: RangeTestSpec) -> list[float]:
+    """The rising rates of a range test, evenly on a logarithmic scale."""
+    return [float(rate) for rate in np.geomspace(spec.low, spec.high, spec.steps)]
+
+
+def steepest(rates: list[float], losses: list[float]) -> float:
+    """The rate of the steepest fall of the smoothed loss per decade, before it diverges.
+
+    >>> steepest([1e-4, 1e-3, 1e-2, 1e-1, 1.0], [2.0, 1.9, 1.0, 0.9, 8.0])
+    0.01
+    """
+    smooth = _smoothed(losses)
+    best = int(np.argmin(smooth))
+    end = next((i for i in range(best, len(smooth)) if smooth[i] > 4 * smooth[best]), len(smooth))
+    if end < 3:
+        return rates[0]
+    slopes = np.gradient(np.array(smooth[:end]), np.log10(rates[:end]))
+    return rates[int(np.argmin(slopes))]
+
+
+def _smoothed(losses: list[float], keep: float = 0.5) -> list[float]:
+    """Exponential mean without bias towards the first value."""
+    mean, smooth = 0.0, []
+    for number, loss in enumerate(losses, start=1):
+        mean = keep * mean + (1 - keep) * loss
+        smooth.append(mean / (1 - keep**number))
+    return smooth

@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadx import DISCLAIMER
+from cadx.classify import versions
+from cadx.device import Device
 from cadx.errors import InputError
 from cadx.io.atomic import require_writable, write_text
 from cadx.io.jsonfile import JsonError, read_json
 from cadx.study.cohort import Cohort
-from cadx.study.presets import dump, first_difference, read_study
+from cadx.study.presets import dump, first_difference, read_study, study_sha256
 from cadx.study.spec import StudySpec
 
 SCHEMA = "cadx.run/1"
@@ -36,8 +38,8 @@ class RunIdentity:
     threads: int
 
 
-def require_new(folder: Path) -> None:
-    """A new run needs a new or an empty folder.
+def require_new(folder: Path, way_on: str = "go on with --resume, or give a new folder") -> None:
+    """A new run needs a new or an empty folder; ``way_on`` is what to do where a run lies there.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def require_new(folder: Path) -> None:
     """
     require_writable(folder)
     if (folder / RUN).is_file():
-        raise InputError(f"{folder.name} holds a run; go on with --resume, or give a new folder.")
+        raise InputError(f"{folder.name} holds a run; {way_on}.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder.name} exists and is not empty; give a new or an empty folder.")
 
@@ -106,6 +108,22 @@ def pseudonyms(groups: Sequence[str]) -> list[str]:
     """
     order = {group: number for number, group in enumerate(dict.fromkeys(groups), start=1)}
     return [f"g{order[group]:04d}" for group in groups]
+
+
+def described(
+    kind: str, study: StudySpec, command: Sequence[str], where: Device, threads: int, precision: str
+) -> dict[str, Any]:
+    """The part of ``run.json`` that is about the study and the machine."""
+    return {
+        "kind": kind,
+        "command": list(command),
+        "versions": versions(),
+        "seed": study.seed,
+        "device": {"kind": where.kind, "name": where.name},
+        "precision": precision,
+        "threads": threads,
+        "study_sha256": study_sha256(study),
+    }
 
 
 def write_inputs(

@@ -1,4 +1,4 @@
-"""What a trainer is handed: the samples of one part and no others, resident, gathered and augmented by batch."""
+"""What a trainer is handed: the samples of one part and no others, in memory, gathered and augmented by batch."""
 
 from __future__ import annotations
 
@@ -42,8 +42,6 @@ class VolumeSamples:
 
     def batch(self, chosen: Tensor, spec: AugmentationSpec | None = None, generator: Generator | None = None) -> Tensor:
         """(B, C, pixels, pixels) grids, or (B, C, S, m, m) crops; if augmented, lesion masks are a last channel."""
-        import torch
-
         from cadx.study import augment
 
         if spec is None or generator is None:
@@ -51,12 +49,11 @@ class VolumeSamples:
         indices = self._central(chosen)
         if self.window and spec.window == "random":
             indices = augment.random_windows(self.slices[chosen], self.window, generator, spec.last_starts_never_drawn)
-        cells = self._turned(chosen, indices, generator) if spec.turn_through_slices else self._gather(chosen, indices)
-        masks = 0
-        if self.lesions is not None:
-            cells = torch.cat([cells, self.lesions[chosen[:, None], indices][:, None].float()], dim=1)
-            masks = 1
-        return self._shaped(augment.augment_cells(cells, spec, generator, masks=masks))
+        if spec.turn_through_slices:
+            cells = self._turned(chosen, indices, generator)
+        else:
+            cells = self._with_lesions(chosen, indices)
+        return self._shaped(augment.augment_cells(cells, spec, generator, masks=int(self.lesions is not None)))
 
     def _central(self, chosen: Tensor) -> Tensor:
         import torch
@@ -71,6 +68,15 @@ class VolumeSamples:
         """(B, C, k, m, m) float32 cells at slice indices (B, k)."""
         return self.cells[chosen[:, None], :, indices].permute(0, 2, 1, 3, 4).float()
 
+    def _with_lesions(self, chosen: Tensor, indices: Tensor) -> Tensor:
+        """The same with the lesion masks, where there are any, as a last channel."""
+        import torch
+
+        cells = self._gather(chosen, indices)
+        if self.lesions is None:
+            return cells
+        return torch.cat([cells, self.lesions[chosen[:, None], indices][:, None].float()], dim=1)
+
     def _turned(self, chosen: Tensor, indices: Tensor, generator: Generator) -> Tensor:
         """The authors' turn mixes all slices of a case, so it comes before the window."""
         import torch
@@ -78,8 +84,8 @@ class VolumeSamples:
         from cadx.study import augment
 
         turned = []
-        for case, window in zip(chosen.tolist(), indices, strict=True):
-            whole = self.cells[case, :, : int(self.slices[case])].float()
+        for case, window in zip(chosen, indices, strict=True):
+            whole = self._with_lesions(case[None], torch.arange(int(self.slices[case]))[None])[0]
             turned.append(augment.turn_through_slices(whole, generator)[:, window])
         return torch.stack(turned)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cadx.models.bundle import file_sha256
+from cadx.study.scores import balanced_accuracy
 from cadx.study.spec import SelectionSpec, StudySpec, TrainingSpec
 from cadx.trust.temperature import cross_entropy, fit_temperature
 
@@ -25,6 +27,11 @@ class InnerPredictions:
     sha256: str
     logits: NDArray[np.float32]
     truth: NDArray[np.integer]
+
+    @classmethod
+    def read(cls, path: Path, folder: Path, truth: NDArray[np.integer]) -> InnerPredictions:
+        """From a task's file, named by its place in ``folder``."""
+        return cls(path.relative_to(folder).as_posix(), file_sha256(path), np.load(path), truth)
 
 
 def settings_of(spec: SelectionSpec) -> list[dict[str, float]]:
@@ -66,12 +73,6 @@ def select(
     }
 
 
-def array_sha256(path: Any) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _candidate(metric: str, settings: dict[str, float], inner: Sequence[InnerPredictions]) -> dict[str, Any]:
     rounds = min(len(part.logits) for part in inner)
     curve = [float(np.mean([_value(metric, part, r) for part in inner])) for r in range(rounds)]
@@ -83,8 +84,7 @@ def _value(metric: str, part: InnerPredictions, round_: int) -> float:
     logits = part.logits[round_]
     if metric == "loss":
         return cross_entropy(logits, part.truth)
-    right = logits.argmax(1) == part.truth
-    return float(np.mean([right[part.truth == c].mean() for c in np.unique(part.truth)]))
+    return balanced_accuracy(logits, part.truth)
 
 
 def _temperature(study: StudySpec, inner: Sequence[InnerPredictions], round_: int) -> float | None:

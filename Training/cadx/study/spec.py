@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cadx.models.build import ModelOption
 from cadx.models.pretrained import FirstLayer, Positions
@@ -171,7 +171,7 @@ class SplitSpec(Strict):
 
 
 class OptimiserSpec(Strict):
-    """Of timm's optimisers. ``layer_decay``: each layer learns this factor slower than the one after it."""
+    """Of torch's optimisers. ``layer_decay``: each layer learns this factor slower than the one after it."""
 
     name: Literal["sgd", "adam", "adamw", "radam"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-4
@@ -209,7 +209,8 @@ class RangeTestSpec(Strict):
 
 class TransferSpec(Strict):
     """Which layers learn: "all"; "head", the last alone; "gradual", the last first, and whenever the metric has not
-    improved for ``patience`` checks one more group of layers, until a further group no longer helps."""
+    improved for ``patience`` checks one more group of layers, until a further group no longer helps. A refit has no
+    metric to go by, so "gradual" needs ``selection.final`` "best"."""
 
     mode: Literal["all", "head", "gradual"] = "all"
     patience: Annotated[int, Field(ge=1, le=1000)] = 3
@@ -236,6 +237,15 @@ class TrainingSpec(Strict):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
+# the fields' own limits, where 0 would mean that nothing learns
+_GRID_LIMITS = {
+    "learning_rate": (1e-12, 10.0),
+    "weight_decay": (0.0, 10.0),
+    "layer_decay": (1e-3, 1.0),
+    "label_smoothing": (0.0, 0.999),
+}
+
+
 class SelectionSpec(Strict):
     """What the inner parts choose by, and from which small grid of settings (each a list of values to try).
 
@@ -248,6 +258,20 @@ class SelectionSpec(Strict):
         default_factory=dict
     )
     final: Literal["refit", "best"] = "refit"
+
+    @field_validator("grid")
+    @classmethod
+    def _values_can_be_tried(cls, grid: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+        for name, values in grid.items():
+            if not values:
+                raise ValueError(f"{name} holds no value to try; name some or leave it out")
+            low, high = _GRID_LIMITS[name]
+            strange = next((value for value in values if not low <= value <= high), None)
+            if strange is not None:
+                raise ValueError(f"{name} cannot be {strange:g}; it lies between {low:g} and {high:g}")
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} holds a value twice; name each once")
+        return grid
 
 
 class StudySpec(Strict):
@@ -308,12 +332,21 @@ class StudySpec(Strict):
                 raise ValueError(f"the model '{entry.name}' takes the channel {min(strange)}, which is not prepared")
         if self.selection.final == "best" and self.split.inner.kind == "folds":
             raise ValueError('selection.final "best" needs one inner part; take split.inner.kind "holdout"')
+        scale = self.input.preparation.scale.method if isinstance(self.input, VolumesInput) else ""
+        if self.augmentation.light and scale == "roi-zscore":
+            raise ValueError("augmentation.light needs values in 0..1, which the scale roi-zscore does not give")
+        if self.training.range_test and "learning_rate" in self.selection.grid:
+            raise ValueError("training.range_test chooses the learning rate; leave it out of selection.grid")
+        if self.training.transfer.mode == "gradual" and self.selection.final == "refit":
+            raise ValueError('training.transfer "gradual" follows the validation part; take selection.final "best"')
         weights = self.training.class_weights
         if isinstance(weights, tuple) and len(weights) != len(self.classes):
             raise ValueError(f"training.class_weights holds {len(weights)} numbers for {len(self.classes)} classes")
         strange_counts = set(self.split.test_counts) - set(self.class_names)
         if strange_counts or (self.split.kind == "counts" and not self.split.test_counts):
             raise ValueError("split.test_counts must name classes of the study")
+        if self.split.kind == "counts" and self.split.stratify_by_centre:
+            raise ValueError("split.stratify_by_centre does not go with split.kind counts; leave it out")
         return self
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +17,7 @@ from cadx import device
 from cadx.errors import InputError
 from cadx.models.bundle import file_sha256
 from cadx.models.pretrained import load_pretrained
+from cadx.models.weights import filled
 from cadx.models.write_bundle import kept_weights
 from cadx.study import range_test
 from cadx.study.recording import CHECKPOINT, DiskFullError
@@ -24,14 +25,14 @@ from cadx.study.runfolder import write_json
 from cadx.study.samples import Samples
 from cadx.study.selection import with_settings
 from cadx.study.source import Learnt, Source
-from cadx.study.spec import ModelEntry, StudySpec
-from cadx.study.trainer import CHECKPOINT_EVERY_S, Fit, Trained, rounds_of, train, training_precision
+from cadx.study.spec import ModelEntry, StudySpec, VolumesInput
+from cadx.study.trainer import CHECKPOINT_EVERY_S, Fit, Trained, predict, rounds_of, train, training_precision
 
 if TYPE_CHECKING:
     from torch import nn
 
 SCHEMA = "cadx.task/1"
-WEIGHTS, VALIDATION, DONE = "weights.safetensors", "validation.npy", "done.json"
+TASK, WEIGHTS, VALIDATION, DONE = "task.json", "weights.safetensors", "validation.npy", "done.json"
 Indices = NDArray[np.intp]
 
 
@@ -85,47 +86,53 @@ def run_task(
         return
     steady(shop.threads)
     task.folder.mkdir(parents=True, exist_ok=True)
-    study = shop.study
     learnt = shop.source.learn(task.entry, task.training)
-    samples = shop.source.samples(task.entry, task.training, learnt, lesions=study.training.lesion_weight > 0)
+    samples = shop.source.samples(task.entry, task.training, learnt, lesions=shop.study.training.lesion_weight > 0)
     held = None if task.validation is None else shop.source.samples(task.entry, task.validation, learnt)
-    seed = task_seed(shop, task)
-    spec = with_settings(study.training, task.settings)
-    if spec.range_test:
-        rate = range_test.run(task.folder, lambda: build(shop, task.entry, seed)[0], samples, spec, shop.where, seed)
-        spec = spec.model_copy(update={"optimiser": spec.optimiser.model_copy(update={"learning_rate": rate})})
-    model, weights = build(shop, task.entry, seed)
-    document = _document(shop, task, learnt, seed, training_precision(spec.precision, shop.where, model))
-    document["weights"] = weights
-    document["learnt"]["learning_rate"] = spec.optimiser.learning_rate if spec.range_test else None
-    write_json(task.folder / "task.json", document)
-    fit = Fit(
-        spec,
-        study.augmentation,
-        rounds_of(spec) if task.rounds is None else task.rounds,
-        seed,
-        study.selection.metric,
-        task.keep,
-        getattr(study.input, "centre", False),
-        learnt.class_weights,
-        shop.checkpoint_every_s,
-    )
+    fit = _fit(shop, task, learnt)
+    document = _document(shop, task, learnt, fit.seed)
+    if fit.training.range_test:
+        rate = range_test.run(task.folder, lambda: build(shop, task.entry, fit.seed)[0], samples, fit, shop.where)
+        document["learnt"]["learning_rate"] = rate
+        fit = replace(fit, training=with_settings(fit.training, {"learning_rate": rate}))
+    model, document["weights"] = build(shop, task.entry, fit.seed)
+    document["precision"] = training_precision(fit.training.precision, shop.where, model)
+    write_json(task.folder / TASK, document)
     trained = train(task.folder, model, samples, held, fit, where=shop.where, progress=progress, tick=tick)
     document["learnt"]["normalisation"] = trained.normalisation
-    write_json(task.folder / "task.json", document)
+    write_json(task.folder / TASK, document)
     _leave(task.folder, trained)
 
 
+def _fit(shop: Workshop, task: Task, learnt: Learnt) -> Fit:
+    study = shop.study
+    spec = with_settings(study.training, task.settings)
+    return Fit(
+        training=spec,
+        augmentation=study.augmentation,
+        rounds=rounds_of(spec) if task.rounds is None else task.rounds,
+        seed=task_seed(shop, task),
+        metric=study.selection.metric,
+        keep=task.keep,
+        centre=isinstance(study.input, VolumesInput) and study.input.centre,
+        class_weights=learnt.class_weights,
+        checkpoint_every_s=shop.checkpoint_every_s,
+    )
+
+
 def steady(threads: int) -> None:
-    """The same numbers every time: a fixed number of threads, and on a GPU only kernels that repeat themselves."""
+    """The same numbers every time: a fixed number of threads, and on a GPU kernels that repeat themselves.
+
+    A kernel without such a form still runs there, with torch's warning; fp32 is fp32, not TF32.
+    """
     import torch
 
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     # nothing here reads what it did not write
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def task_seed(shop: Workshop, task: Task) -> int:
@@ -150,7 +157,7 @@ def build(shop: Workshop, entry: ModelEntry, seed: int) -> tuple[nn.Module, dict
     )
 
 
-def _document(shop: Workshop, task: Task, learnt: Learnt, seed: int, precision: str) -> dict[str, Any]:
+def _document(shop: Workshop, task: Task, learnt: Learnt, seed: int) -> dict[str, Any]:
     training = [shop.names[i] for i in task.training]
     landmarks = learnt.landmarks.model_dump(mode="json")["landmarks"] if learnt.landmarks else None
     return {
@@ -170,7 +177,7 @@ def _document(shop: Workshop, task: Task, learnt: Learnt, seed: int, precision: 
             "learning_rate": None,
             "from": list(learnt.of),
         },
-        "precision": precision,
+        "precision": None,
         "device": shop.where.kind,
         "threads": shop.threads,
     }
@@ -219,11 +226,19 @@ def predict_with(shop: Workshop, entry: ModelEntry, weights: Path, samples: Samp
     InputError
         If the weights are damaged.
     """
-    from cadx.models.weights import filled
-    from cadx.study.trainer import predict
-
     steady(shop.threads)
+    return predict(kept_model(shop, entry, weights), samples, shop.where)
+
+
+def kept_model(shop: Workshop, entry: ModelEntry, weights: Path) -> nn.Module:
+    """The network with kept weights, where it is to run.
+
+    Raises
+    ------
+    InputError
+        If the weights are damaged.
+    """
     model = filled(shop.source.model(entry), weights)
     if model is None:
         raise InputError(f"The weights in {weights.parent.name} are damaged; remove that folder and resume.")
-    return predict(model.to(shop.where.torch), samples, shop.where)
+    return model.to(shop.where.torch)

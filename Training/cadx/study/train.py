@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,31 +13,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadx import device
-from cadx.classify import versions
 from cadx.errors import InputError
 from cadx.evaluate.metrics import classification_metrics
-from cadx.io.jsonfile import read_json
+from cadx.io.jsonfile import JsonError, read_json
 from cadx.models.build import build
 from cadx.models.bundle import WEIGHTS as BUNDLE_WEIGHTS
 from cadx.models.bundle import Bundle
 from cadx.models.write_bundle import require_replaceable_bundle
 from cadx.prepare.picture import IMAGENET_MEAN, PictureSpec
 from cadx.study import runfolder
-from cadx.study.bundling import Making, make_bundle, settings_of
-from cadx.study.cohort import Cohort
-from cadx.study.crossval import labelled, units_of
+from cadx.study.bundling import Making, make_bundle, settings_of, training_record
 from cadx.study.folds import holdout
+from cadx.study.labelled import Labelled, read_labelled
 from cadx.study.presets import study_sha256
 from cadx.study.progress import Reporter
-from cadx.study.selection import InnerPredictions, array_sha256, select
-from cadx.study.source import Learnt, Source, open_source
+from cadx.study.selection import InnerPredictions, select
+from cadx.study.source import Learnt, Source
 from cadx.study.spec import ModelEntry, StudySpec
 from cadx.study.task import DONE, VALIDATION, WEIGHTS, Task, Workshop, predict_with, run_task
 from cadx.study.trainer import rounds_of
-from cadx.study.weights import Plan, complaint
+from cadx.study.weights import Plan, require_weights
 from cadx.trust.temperature import softmax
 
 Indices = NDArray[np.intp]
+IDENTITY = "training.json"
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,19 @@ class TrainRequest:
     command: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """All that a training needs; ``unseen`` is the test cohort and its images, ``draft`` the bundle without weights."""
+
+    shop: Workshop
+    entry: ModelEntry
+    known: Labelled
+    training: Indices
+    validation: Indices
+    unseen: tuple[Labelled, Source] | None
+    draft: Making
+
+
 def train_bundle(request: TrainRequest, report: Reporter) -> tuple[Bundle, dict[str, dict[str, Any]]]:
     """Prepare, train, evaluate, write the bundle; returns it with its figures.
 
@@ -71,67 +83,60 @@ def train_bundle(request: TrainRequest, report: Reporter) -> tuple[Bundle, dict[
     InputError
         If the cohort, a case or a setting cannot be used.
     """
+    begun = _begin(request, report)
+    source = begun.shop.source
+    with _folder(request) as folder:
+        temperature = _fit(begun, folder, report)
+        learnt = source.learn(begun.entry, begun.training)
+        figures = _figures(begun, folder / WEIGHTS, learnt, temperature, report)
+        record = training_record(
+            begun.shop.study,
+            folder,
+            {"training": len(begun.training), "validation": len(begun.validation)},
+            begun.known.sha256(source.sha256()),
+            patients=len(set(begun.known.groups)),
+            best_round=read_json(folder / DONE)["best_round"],
+            command=list(request.command),
+        )
+        preparation = source.preparation(begun.entry, learnt)
+        making = replace(
+            begun.draft, preparation=preparation, temperature=temperature, training=record, figures=figures
+        )
+        return make_bundle(request.out, making, folder / WEIGHTS), figures
+
+
+def _begin(request: TrainRequest, report: Reporter) -> _Begun:
+    """Everything that can be wrong is found here, before anything is trained."""
     require_replaceable_bundle(request.out)
     study = single(request.plan.study)
     entry = study.model(request.plan.models[0])
-    where = device.choose(request.device)
-    cohort, classes, _ = labelled(study, request.data, request.layout)
-    test = labelled(study, request.test, request.layout) if request.test else None
-    training, validation = holdout(units_of(study, cohort, classes), study.split.inner.share, study.seed)
-    source = _source(request, study, cohort, classes, report)
-    # what the bundle could not be made of is known before anything is trained
-    build(source.model(entry), device="meta")
-    making = _making(request, study, entry, source, Learnt(()), cohort.synthetic)
-    settings_of(making)
-    wrong = complaint(request.plan, entry)
-    if wrong:
-        raise InputError(wrong)
+    where, threads = device.choose(request.device), device.threads(request.threads)
+    known = read_labelled(study, request.data, request.layout)
+    test = read_labelled(study, request.test, request.layout) if request.test else None
+    training, validation = holdout(known.units(), study.split.inner.share, study.seed)
+    source = known.open(request.cache, request.workers, report.preparing)
+    draft = _draft(request, study, entry, source, known.cohort.synthetic)
+    unseen = (test, test.open(request.cache, request.workers, report.preparing)) if test else None
     report.event(
         "cohort",
-        f"{len(classes)} cases: {len(training)} for training, {len(validation)} for choosing the epoch, by patient.",
+        f"{len(known.names)} cases: {len(training)} for training, {len(validation)} for choosing the epoch, by "
+        "patient.",
     )
-    hashes = source.sha256()
-    names = tuple(one.name for one in cohort.samples)
-    shop = Workshop(study, source, names, where, request.threads or _threads(), request.plan.weights)
-    with _folder(request) as folder:
-        temperature = _fit(shop, entry, folder, training, validation, classes, report)
-        learnt = source.learn(entry, training)
-        weights = folder / WEIGHTS
-        figures = {}
-        parts: dict[str, tuple[Source, Indices, NDArray[np.integer]]] = {
-            "Validation (chose the epoch)": (source, validation, classes)
-        }
-        if test is not None:
-            unseen = _source(replace(request, data=request.test or request.data), study, test[0], test[1], report)
-            parts["Test (unseen)"] = (unseen, np.arange(len(test[1])), test[1])
-        for title, (own, chosen, labels) in parts.items():
-            logits = predict_with(shop, entry, weights, own.samples(entry, chosen, learnt))
-            shares = softmax(logits, temperature or 1.0)
-            figures[title] = classification_metrics(labels[chosen], shares, study.class_names)
-        record = {
-            "cases": {"training": len(training), "validation": len(validation)},
-            "patients": len({one.group for one in cohort.samples}),
-            "study": study.name,
-            "preset": study.preset,
-            "study_sha256": study_sha256(study),
-            "data_sha256": runfolder.data_sha256(
-                hashes, classes, runfolder.pseudonyms([one.group for one in cohort.samples])
-            ),
-            "seed": study.seed,
-            "training": study.training.model_dump(mode="json"),
-            "augmentation": study.augmentation.model_dump(mode="json"),
-            "weights": read_json(folder / "task.json")["weights"],
-            "rounds": read_json(folder / DONE)["rounds"],
-            "best_round": read_json(folder / DONE)["best_round"],
-            "precision": read_json(folder / "task.json")["precision"],
-            "device": where.kind,
-            "threads": shop.threads,
-            "versions": versions(),
-            "command": list(request.command),
-        }
-        making = _making(request, study, entry, source, learnt, cohort.synthetic)
-        making = replace(making, temperature=temperature, training=record, figures=figures)
-        return make_bundle(request.out, making, weights), figures
+    if request.record is not None:
+        data_sha256 = known.sha256(source.sha256())
+        _require_same_record(request, request.record, study, data_sha256, where.kind, threads)
+    shop = Workshop(study, source, known.names, where, threads, request.plan.weights)
+    return _Begun(shop, entry, known, training, validation, unseen, draft)
+
+
+def _draft(request: TrainRequest, study: StudySpec, entry: ModelEntry, source: Source, synthetic: bool) -> Making:
+    """The bundle before training, so that what it could not be made of is known now."""
+    model = source.model(entry)
+    build(model, device="meta")
+    draft = Making(study, request.name, model, source.preparation(entry, Learnt(())), None, synthetic)
+    settings_of(draft)
+    require_weights(request.plan, entry)
+    return draft
 
 
 def single(study: StudySpec) -> StudySpec:
@@ -186,45 +191,83 @@ def from_bundle(bundle: Bundle, study: StudySpec) -> Plan:
     return Plan(changed, (entry.name,), {entry.name: str(bundle.folder / BUNDLE_WEIGHTS)})
 
 
-def _fit(
-    shop: Workshop,
-    entry: ModelEntry,
-    folder: Path,
-    training: Indices,
-    validation: Indices,
-    classes: NDArray[np.integer],
-    report: Reporter,
-) -> float | None:
-    """Train into ``folder``; returns the temperature learnt on the validation part."""
-    rounds = rounds_of(shop.study.training)
-    report.begin(float(len(training) * rounds))
-    task = Task(folder, entry, "", "", {}, training, validation, None, "best")
-    run_task(
-        shop,
-        task,
-        lambda line: report.round(entry.name, rounds, len(training), line),
-        lambda seen, wanted: report.tick(entry.name, seen, wanted),
+def _test_title(known: Sequence[str], test: Sequence[str], report: Reporter) -> str:
+    """What the card says of the test part: unseen, or how many of its images were not."""
+    seen = len(set(known).intersection(test))
+    if not seen:
+        return "Test (unseen)"
+    report.event(
+        "warning", f"{seen} of the {len(test)} test cases are also in the training cohort, and the card says so."
     )
-    file = folder / VALIDATION
-    predictions = InnerPredictions(VALIDATION, array_sha256(file), np.load(file), classes[validation])
-    document = select(shop.study, [({}, [predictions])])
+    return f"Test ({seen} of its {len(test)} cases are also in the training cohort)"
+
+
+def _require_same_record(
+    request: TrainRequest, record: Path, study: StudySpec, data_sha256: str, device_kind: str, threads: int
+) -> None:
+    """A record goes on with the training that it is of, and with no other.
+
+    Raises
+    ------
+    InputError
+        If it is of another training.
+    """
+    own = {
+        "study": study_sha256(study),
+        "model": request.plan.models[0],
+        "cohort": data_sha256,
+        "starting bundle": None if request.base is None else request.base.sha256,
+        "device": device_kind,
+        "number of threads": threads,
+    }
+    file = record / IDENTITY
+    try:
+        begun = read_json(file)
+    except JsonError as error:
+        if record.exists() and (not record.is_dir() or any(record.iterdir())):
+            raise InputError(f"{record.name} holds something else than a training; give a new folder.") from error
+        record.mkdir(parents=True, exist_ok=True)
+        runfolder.write_json(file, own)
+        return
+    other = next((what for what in own if begun.get(what) != own[what]), None) if isinstance(begun, dict) else "study"
+    if other:
+        raise InputError(f"{record.name} is the record of another training (its {other} differs); give a new folder.")
+
+
+def _fit(begun: _Begun, folder: Path, report: Reporter) -> float | None:
+    """Train into ``folder``; returns the temperature learnt on the validation part."""
+    study, entry, training, validation = begun.shop.study, begun.entry, begun.training, begun.validation
+    rounds = rounds_of(study.training)
+    report.begin(float(len(training) * rounds))
+    run_task(
+        begun.shop,
+        Task(folder, entry, "", "", {}, training, validation, None, "best"),
+        lambda line: report.round(entry.name, rounds, len(training), line),
+        lambda seen, wanted: report.tick(entry.name, len(training), seen, wanted),
+    )
+    predictions = InnerPredictions.read(folder / VALIDATION, folder, begun.known.classes[validation])
+    document = select(study, [({}, [predictions])])
     runfolder.write_json(folder / "selection.json", document)
     temperature: float | None = document["temperature"]
     return temperature
 
 
-def _making(
-    request: TrainRequest, study: StudySpec, entry: ModelEntry, source: Source, learnt: Learnt, synthetic: bool
-) -> Making:
-    model, preparation = source.model(entry), source.preparation(entry, learnt)
-    return Making(study, request.name, model, preparation, None, synthetic)
+def _figures(
+    begun: _Begun, weights: Path, learnt: Learnt, temperature: float | None, report: Reporter
+) -> dict[str, dict[str, Any]]:
+    """Of the validation part and, where there is one, the test cohort."""
+    shop, entry = begun.shop, begun.entry
 
+    def graded(source: Source, classes: NDArray[np.integer], chosen: Indices) -> dict[str, Any]:
+        logits = predict_with(shop, entry, weights, source.samples(entry, chosen, learnt))
+        return classification_metrics(classes[chosen], softmax(logits, temperature or 1.0), shop.study.class_names)
 
-def _source(
-    request: TrainRequest, study: StudySpec, cohort: Cohort, classes: NDArray[np.integer], report: Reporter
-) -> Source:
-    cache = request.cache or cohort.folder / ".cells"
-    return open_source(study, cohort, classes, cache, workers=request.workers, progress=report.preparing)
+    figures = {"Validation (chose the epoch)": graded(shop.source, begun.known.classes, begun.validation)}
+    if begun.unseen:
+        test, source = begun.unseen
+        title = _test_title(shop.source.sha256(), source.sha256(), report)
+        figures[title] = graded(source, test.classes, np.arange(len(test.names)))
+    return figures
 
 
 @contextmanager
@@ -236,9 +279,3 @@ def _folder(request: TrainRequest) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="cadx-train-") as folder:
         yield Path(folder)
-
-
-def _threads() -> int:
-    import torch
-
-    return int(torch.get_num_threads())

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadx import device
+from cadx.errors import InputError
 from cadx.study.freezing import Freezing
 from cadx.study.normalise import InputNormalisation
 from cadx.study.optimise import optimiser_for, schedule_for
@@ -23,6 +24,7 @@ from cadx.study.patch_loss import PatchLoss
 from cadx.study.recording import Recording, load_checkpoint, save_checkpoint
 from cadx.study.sampler import Sampler
 from cadx.study.samples import Samples, VolumeSamples
+from cadx.study.scores import balanced_accuracy
 from cadx.study.spec import AugmentationSpec, TrainingSpec
 from cadx.trust.temperature import cross_entropy
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 State = dict[str, Any]
 CHECKPOINT_EVERY_S = 60.0
+IMAGES, CUBES = 64, 8
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,8 @@ def train(
 ) -> Trained:
     """Train ``model`` (fresh, on the CPU), writing to ``folder``; goes on from the checkpoint there, if there is one.
 
-    The same seed, device and number of threads give the same bits, interrupted or not. ``progress`` gets the line of
+    The same seed, device and number of threads give the same bits, interrupted or not (on a GPU as far as its kernels
+    repeat themselves). ``progress`` gets the line of
     each check, ``tick`` the samples seen since the last one and how many the next one waits for.
 
     Raises
@@ -169,8 +173,8 @@ class _Loop:
         self._sampler.restore(kept["sampler"])
         self._generator.set_state(kept["generator"])
         torch.set_rng_state(kept["random"])
-        if self._where.kind == "cuda":
-            torch.cuda.set_rng_state(kept["cuda_random"])
+        if self._where.kind != "cpu":
+            torch.get_device_module(self._where.kind).set_rng_state(kept["device_random"])
         self._best_state = kept["best_state"]
         self.progress = _Progress(**kept["progress"])
         self._recording.open(kept["lengths"], self.progress.step)
@@ -193,8 +197,8 @@ class _Loop:
         }
         if self._loss.active:
             state["loss_head"] = self._loss.head.state_dict()
-        if self._where.kind == "cuda":
-            state["cuda_random"] = torch.cuda.get_rng_state()
+        if self._where.kind != "cpu":
+            state["device_random"] = torch.get_device_module(self._where.kind).get_rng_state()
         save_checkpoint(self._folder, state)
 
     def round(self, tick: Callable[[int, int], None] | None = None) -> dict[str, Any]:
@@ -215,7 +219,8 @@ class _Loop:
     def finish(self) -> Trained:
         """Close the files; the weights as they go into a bundle (inputs in 0..1)."""
         self._recording.close()
-        keep = {"best": self._best_state, "last": _on_cpu(self._model.state_dict()), "nothing": None}[self._fit.keep]
+        # the best state is None where nothing is kept
+        keep = _on_cpu(self._model.state_dict()) if self._fit.keep == "last" else self._best_state
         normalisation = self._centred.learnt() if self._centred else None
         if self._centred:
             self._centred.remove()
@@ -226,10 +231,11 @@ class _Loop:
 
     def _train_round(self, tick: Callable[[int, int], None]) -> float:
         spec = self._fit.training
-        wanted = spec.check_every if spec.steps else spec.check_every * self._sampler.batches
+        every = spec.check_every if spec.steps else spec.check_every * self._sampler.batches
+        wanted = min(every, self._steps - self.progress.step)
         total, count = 0.0, 0
         self._freezing.train_mode()
-        for _ in range(min(wanted, self._steps - self.progress.step)):
+        for _ in range(wanted):
             chosen = self._sampler.next()
             rate = float(self._optimiser.param_groups[-1]["lr"])
             loss = self._step(chosen)
@@ -256,6 +262,10 @@ class _Loop:
         if self._validation is None:
             return dict.fromkeys(("validation_loss", "validation_accuracy", "validation_balanced_accuracy"))
         logits = predict(self._model, self._validation, self._where)
+        if not np.isfinite(logits).all():
+            raise InputError(
+                "The network's answers are no longer numbers; lower the learning rate or clip the gradient."
+            )
         self.progress.logits.append(_tensor(logits))
         return _scores(logits, self._validation.labels.numpy())
 
@@ -264,14 +274,14 @@ class _Loop:
         at = self.progress
         lower_is_better = self._fit.metric == "loss"
         value = scores["validation_loss"] if lower_is_better else -scores["validation_balanced_accuracy"]
-        if value < at.best:
+        improved = value < at.best
+        if improved:
             at.best, at.best_round = value, at.round - 1
             if self._fit.keep == "best":
                 self._best_state = _on_cpu(self._model.state_dict())
-        stood_still = at.round - 1 - at.best_round
-        _, over = self._freezing.advance(at.best, stood_still)
         patience = self._fit.training.patience
-        at.over = over or (patience is not None and stood_still >= patience)
+        out_of_patience = patience is not None and at.round - 1 - at.best_round >= patience
+        at.over = self._freezing.advance(improved) or out_of_patience
 
 
 def training_step(
@@ -293,8 +303,6 @@ def training_step(
     """
     import torch
 
-    from cadx.errors import InputError
-
     where, precision = arithmetic
     with device.autocast(where.kind, precision):
         value = loss(inputs, labels)
@@ -311,15 +319,16 @@ def training_step(
     return number
 
 
-def predict(model: nn.Module, samples: Samples, where: device.Device, batch: int = 64) -> NDArray[np.float32]:
-    """(N, classes) logits of samples as in use, fp32, evaluation mode."""
+def predict(model: nn.Module, samples: Samples, where: device.Device, batch: int | None = None) -> NDArray[np.float32]:
+    """(N, classes) logits of samples as in use, fp32, evaluation mode; ``batch`` at once, by default few of cubes."""
     import torch
 
     model.eval()
+    layout = memory_format(model)
     parts = []
     with torch.inference_mode():
-        for chosen in torch.arange(len(samples.names)).split(batch):
-            inputs = samples.batch(chosen).to(where.torch, memory_format=memory_format(model))
+        for chosen in torch.arange(len(samples.names)).split(batch or (CUBES if _is_3d(model) else IMAGES)):
+            inputs = samples.batch(chosen).to(where.torch, memory_format=layout)
             parts.append(model(inputs).float().cpu().numpy())
     return np.concatenate(parts)
 
@@ -328,28 +337,35 @@ def memory_format(model: nn.Module) -> Any:
     """Channels last for 2-D networks: twice as fast for convolutions on the CPU."""
     import torch
 
-    three = any(isinstance(module, torch.nn.Conv3d) for module in model.modules())
-    return torch.contiguous_format if three else torch.channels_last
+    return torch.contiguous_format if _is_3d(model) else torch.channels_last
+
+
+def _is_3d(model: nn.Module) -> bool:
+    import torch
+
+    return any(isinstance(module, torch.nn.Conv3d) for module in model.modules())
 
 
 def training_precision(requested: str, where: device.Device, model: nn.Module) -> device.Precision:
-    """bf16 where asked for, or where it is faster: on GPUs that have it, and for transformers on CPUs that have it."""
+    """bf16 where asked for, or where it is faster: on GPUs that have it, and for transformers on CPUs that have it.
+
+    Those that only imitate it are slower with it than without.
+    """
     if requested != "auto":
         return "bf16" if requested == "bf16" else "fp32"
     import torch
 
     if where.kind == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     transformer = any(type(module).__name__ in ("Attention", "VisionTransformer") for module in model.modules())
-    return "bf16" if where.kind == "cpu" and transformer and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+    return "bf16" if where.kind == "cpu" and transformer and torch.cpu._is_avx512_bf16_supported() else "fp32"
 
 
 def _scores(logits: NDArray[np.float32], truth: NDArray[np.integer]) -> dict[str, float | None]:
-    right = logits.argmax(1) == truth
     return {
         "validation_loss": cross_entropy(logits, truth),
-        "validation_accuracy": float(right.mean()),
-        "validation_balanced_accuracy": float(np.mean([right[truth == c].mean() for c in np.unique(truth)])),
+        "validation_accuracy": float((logits.argmax(1) == truth).mean()),
+        "validation_balanced_accuracy": balanced_accuracy(logits, truth),
     }
 
 

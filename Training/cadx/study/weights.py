@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cadx.errors import InputError
+from cadx.io.jsonfile import JsonError, read_json
+from cadx.models.bundle import file_sha256
 from cadx.study.spec import ModelEntry, StudySpec
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".npz")
@@ -57,6 +59,11 @@ def plan(study: StudySpec, models: Sequence[str] | None, weights: str | None) ->
         entries[name], place = _placed(entries[name], weights)
         if place:
             files[name] = place
+    if weights not in (None, "none") and all(entries[name].weights == "none" for name in chosen):
+        raise InputError(
+            f"No model of this run takes weights, so --weights has nothing to do: {', '.join(chosen)} start from "
+            "scratch in the study; leave --weights out, or name their weights there."
+        )
     return Plan(study.model_copy(update={"models": tuple(entries.values())}), tuple(chosen), files)
 
 
@@ -87,6 +94,42 @@ def _in_folder(folder: Path, architecture: str) -> Path:
         # said when the model's turn comes, so that one missing file leaves one empty cell
         return folder / f"{architecture}.safetensors"
     return found[0]
+
+
+def require_weights(study_plan: Plan, entry: ModelEntry) -> None:
+    """Refuse a model whose weights are not at hand.
+
+    Raises
+    ------
+    InputError
+        With :func:`complaint`'s sentence.
+    """
+    wrong = complaint(study_plan, entry)
+    if wrong:
+        raise InputError(wrong)
+
+
+def require_same_weights(study_plan: Plan, run: Path) -> None:
+    """Refuse to go on with other weights under the same name than the run's trainings began with.
+
+    Raises
+    ------
+    InputError
+        If a file's bytes differ from those of a training in ``run``.
+    """
+    for name in study_plan.models:
+        file = Path(study_plan.weights(study_plan.study.model(name)))
+        begun = next((run / name).rglob("task.json"), None) if file.is_file() else None
+        if begun is None:
+            continue
+        try:
+            sha256 = read_json(begun)["weights"]["sha256"]
+        except (JsonError, KeyError):
+            continue
+        if sha256 is not None and sha256 != file_sha256(file):
+            raise InputError(
+                f"{file.name} is not the file that {run.name} was begun with; resume with the same weights."
+            )
 
 
 def complaint(study_plan: Plan, entry: ModelEntry) -> str | None:

@@ -7,6 +7,7 @@ Either: centre. Every other column is a covariate. Paths count from the table.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,12 +53,40 @@ def read(data: Path, roles: tuple[str, ...]) -> Draft:
         sample = reader.sample()
         if sample is not None:
             draft.samples.append(sample)
+    if columns.group is not None:
+        draft.notes += _doubts(sheet.name, [_composed(line.cells[columns.group]) for line in sheet.lines])
     if columns.group is None and roles == (IMAGE,):
         draft.notes.append(
             f"{sheet.name} has no column patient, so every image is its own group and images of one patient may fall "
             "on both sides of a split."
         )
     return draft
+
+
+def _doubts(table: str, groups: list[str]) -> list[str]:
+    """Where the column of patients may not say what it seems to say."""
+    notes = []
+    unnamed = groups.count("")
+    if unnamed:
+        notes.append(
+            f"Rows of {table} that name no patient: {unnamed}; each is its own group, so images of one patient may "
+            "fall on both sides of a split."
+        )
+    alike: dict[str, list[str]] = {}
+    for group in dict.fromkeys(filter(None, groups)):
+        alike.setdefault("".join(group.casefold().split()), []).append(group)
+    pairs = [own for own in alike.values() if len(own) > 1]
+    if pairs:
+        notes.append(
+            f"Patients of {table} whose names differ in case or spaces alone, taken for different ones: {len(pairs)}, "
+            f"first '{pairs[0][0]}' and '{pairs[0][1]}'."
+        )
+    return notes
+
+
+def _composed(text: str) -> str:
+    """One form of letters with accents: macOS writes them as two characters, and two forms were two patients."""
+    return unicodedata.normalize("NFC", text)
 
 
 @dataclass(frozen=True)
@@ -141,8 +170,8 @@ class _Row:
         if len(self.draft.problems) > before:
             return None
         covariates = {header: self.line.cells[i] for header, i in columns.covariates.items()}
-        group = self._cell(columns.group) or name
-        return Sample(name, images, label, group, roi, self._cell(columns.centre), lesion, covariates)
+        group = _composed(self._cell(columns.group)) or name
+        return Sample(name, images, label, group, roi, _composed(self._cell(columns.centre)), lesion, covariates)
 
     def _cell(self, column: int | None) -> str:
         return "" if column is None else self.line.cells[column]
