@@ -282,7 +282,7 @@ def test_a_model_without_its_weights_is_an_empty_cell_with_its_reason(place, tmp
     arguments = ["crossval", str(study), "--data", str(place / "data"), "--out", str(tmp_path / "run"), *THREADS]
     assert main([*arguments, "--models", "vit,cnn"]) == 2
     assert "lost.pth" in capsys.readouterr().err
-    assert main([*arguments, "--no-refit", "--no-bundles"]) == 0
+    assert main([*arguments, "--no-refit", "--no-bundles"]) == 4
     assert "lost.pth" in json.loads((tmp_path / "run" / "cnn" / "failed.json").read_text())["reason"]
     assert "lost.pth" in (tmp_path / "run" / "tables.md").read_text()
     assert "lost.pth" in (tmp_path / "run" / "report.html").read_text()

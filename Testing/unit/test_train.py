@@ -217,6 +217,22 @@ def test_a_bundle_can_be_fine_tuned_on_ones_own_cases(study, data, trained, tmp_
     assert "grades normal" in capsys.readouterr().err
 
 
+def test_what_the_table_calls_test_is_kept_aside(study, data, tmp_path):
+    lines = (data / "cases.csv").read_text().splitlines()
+    table = data / "parted.csv"
+    table.write_text(
+        "\n".join(
+            [lines[0] + ",split", *(f"{line},{'test' if n < 3 else 'train'}" for n, line in enumerate(lines[1:]))]
+        )
+    )
+    more = ("--set", "split.kind=column", "--epochs", "1", "--record", str(tmp_path / "record"))
+    assert main(command(study, table, tmp_path / "b", *more)) == 0
+    task = json.loads((tmp_path / "record" / "task.json").read_text())
+    assert len(task["training"]) + len(task["validation"]) == 9
+    assert not {"case-00", "case-01", "case-02"} & {*task["training"], *task["validation"]}
+    assert Bundle.load(tmp_path / "b").metadata["eval_metrics"]["Test (unseen)"]["cases"] == 3
+
+
 def test_a_bundle_is_validated_on_another_cohort(study, data, trained, tmp_path):
     run = tmp_path / "run"
     arguments = ["evaluate", str(trained), "--data", str(data), "--out", str(run), "--device", "cpu"]
@@ -226,7 +242,7 @@ def test_a_bundle_is_validated_on_another_cohort(study, data, trained, tmp_path)
     assert len(rows) == 12
     assert np.mean([row["class"] == row["predicted"] for row in rows]) >= 0.9
     assert "my-bundle" in (run / "tables.md").read_text()
-    assert "on this very cohort" in (run / "tables.md").read_text()
+    assert "12 of these 12 cases trained the bundle" in (run / "tables.md").read_text()
     assert "not for clinical decisions" in (run / "report.html").read_text()
 
 

@@ -20,7 +20,15 @@ import typer
 from cadx import DISCLAIMER, __version__, command_line
 from cadx.audit.command import audit
 from cadx.bench.command import bench_app
-from cadx.command_line import Debug, DeviceName, DeviceOption, Out, PrecisionName, PrecisionOption
+from cadx.command_line import (
+    FINISHED_WITH_FAILURES,
+    Debug,
+    DeviceName,
+    DeviceOption,
+    Out,
+    PrecisionName,
+    PrecisionOption,
+)
 from cadx.command_line import command as _command
 from cadx.command_line import note as _note
 from cadx.errors import CadxError, CancelledError, InputError, MissingDependencyError, RefusedError
@@ -50,7 +58,6 @@ INSTALL = {
     "slicer": "slicer-core",
 }
 UNEXPECTED = 1
-BATCH_FAILURES = 4
 
 
 class WindowsName(StrEnum):
@@ -202,7 +209,7 @@ def batch(
     )
     if not as_json:
         print(f"{len(rows) - failed} of {len(rows)} cases read; {out / 'summary.csv'}. {DISCLAIMER}")
-    return BATCH_FAILURES if failed else 0
+    return FINISHED_WITH_FAILURES if failed else 0
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 given: list[str] = []
+FINISHED_WITH_FAILURES = 4
 
 
 class DeviceName(StrEnum):

@@ -85,7 +85,7 @@ def make_report(run: Path, note: Callable[[str], None] = log.info) -> Path:
         If the folder holds no run, or it cannot be written.
     """
     found = read_run(run)
-    for model in found.models:
+    for model in found.asked:
         sentence = tables.unfinished_sentence(found, model) or (model.reason and f"{model.entry.title}: {model.reason}")
         if sentence:
             note(sentence)

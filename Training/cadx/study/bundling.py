@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from cadx.study.presets import study_sha256
 from cadx.study.spec import StudySpec
 from cadx.study.task import DONE, TASK
 
+IMAGES = "images"
+
 
 @dataclass(frozen=True)
 class Making:
@@ -35,9 +38,13 @@ class Making:
 
 
 def training_record(
-    study: StudySpec, final: Path, cases: dict[str, int], data_sha256: str, **more: Any
+    study: StudySpec, final: Path, cases: dict[str, int], data_sha256: str, hashes: Sequence[str], **more: Any
 ) -> dict[str, Any]:
-    """How the weights in the task's folder ``final`` came to be, for the bundle."""
+    """How the weights in the task's folder ``final`` came to be, for the bundle.
+
+    The ``hashes`` of the images that trained it or chose its epoch travel along, shortened, so that an evaluation
+    can tell which of its images are not new to it.
+    """
     task, done = read_json(final / TASK), read_json(final / DONE)
     return {
         "cases": cases,
@@ -52,7 +59,13 @@ def training_record(
         **{name: task[name] for name in ("weights", "precision", "device", "threads")},
         "versions": versions(),
         **more,
+        IMAGES: sorted(short(sha256) for sha256 in hashes),
     }
+
+
+def short(sha256: str) -> str:
+    """Enough of a hash to tell images apart."""
+    return sha256[:16]
 
 
 def settings_of(making: Making) -> BundleSettings:

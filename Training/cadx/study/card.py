@@ -26,7 +26,7 @@ def card(study: StudySpec, name: str, synthetic: bool, training: dict[str, Any],
         "## Data",
         _data(study, synthetic, training),
         "## How it was made",
-        _block(training),
+        _block({name: value for name, value in training.items() if name != "images"}),
         "## Figures",
     ]
     for part, figures in evaluation.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cadx import DISCLAIMER
-from cadx.command_line import Debug, DeviceName, DeviceOption, Out, bundle_name, command, note
+from cadx.command_line import FINISHED_WITH_FAILURES, Debug, DeviceName, DeviceOption, Out, bundle_name, command, note
 from cadx.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ Weights = Annotated[
     str | None,
     typer.Option("--weights", help="Where transfer starts: none, timm (downloads), a file, or a folder of files."),
 ]
-Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the study's.")]
+Epochs = Annotated[
+    int | None, typer.Option("--epochs", min=1, help="Instead of the study's, or its steps; checked after each.")
+]
 Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Instead of the study's.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the study's.")]
 Layout = Annotated[str, typer.Option("--layout", help="auto, table, cystx, figshare or folders.")]
@@ -103,8 +105,8 @@ def crossval(
     checkpoint_every: Annotated[float, typer.Option("--checkpoint-every", min=0, help="Seconds.")] = 60.0,
     as_json: AsJson = False,
     debug: Debug = False,
-) -> None:
-    """Nested cross-validation of a study: tables, report and bundles in OUT."""
+) -> int:
+    """Nested cross-validation of a study: tables, report and bundles in OUT; exit 4 where a model could not be run."""
     from cadx.evaluate.report import make_report
     from cadx.study.crossval import CrossvalRequest, cross_validate
 
@@ -127,9 +129,10 @@ def crossval(
         checkpoint_every_s=checkpoint_every,
         command=command(),
     )
-    cross_validate(request, report)
+    failed = cross_validate(request, report)
     page = make_report(out, note)
     report.event("report", f"Tables and figures in {page}. {DISCLAIMER}", report=str(page))
+    return FINISHED_WITH_FAILURES if failed else 0
 
 
 def train(

@@ -60,8 +60,10 @@ class CrossvalRequest:
     command: tuple[str, ...] = ()
 
 
-def cross_validate(request: CrossvalRequest, report: Reporter) -> Path:
-    """Run a study, or go on with it; returns the run's folder. Tables and report are made by ``cadx report``.
+def cross_validate(request: CrossvalRequest, report: Reporter) -> list[str]:
+    """Run a study, or go on with it; tables and report are made by ``cadx report``.
+
+    Returns the models that could not be run.
 
     Raises
     ------
@@ -71,9 +73,7 @@ def cross_validate(request: CrossvalRequest, report: Reporter) -> Path:
     run = _Run.begin(request, report)
     if request.refit and _unfreezes(run.study):
         report.event("note", "No bundle is trained on all cases: gradual unfreezing needs a validation part.")
-    for name in request.plan.models:
-        run.model(run.study.model(name))
-    return request.out
+    return [name for name in request.plan.models if not run.model(run.study.model(name))]
 
 
 class _Run:
@@ -124,8 +124,8 @@ class _Run:
             _write_inputs(request, shop, labelled, folds)
         return cls(request, report, shop, labelled.classes, folds)
 
-    def model(self, entry: ModelEntry) -> None:
-        """All folds of one model; what stops it is its empty cell's reason."""
+    def model(self, entry: ModelEntry) -> bool:
+        """All folds of one model; what stops it is its empty cell's reason, and the answer is False."""
         folder = self._request.out / entry.name
         (folder / FAILED).unlink(missing_ok=True)
         rounds, choices = rounds_of(self.study.training), len(settings_of(self.study.selection))
@@ -142,6 +142,8 @@ class _Run:
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / FAILED, {"reason": str(error)})
             self._report.event("failed", f"{entry.name} was not run: {error}", model=entry.name)
+            return False
+        return True
 
     @property
     def _refits(self) -> bool:
@@ -269,10 +271,17 @@ class _Run:
             source.preparation(entry, learnt),
             read_json(folder / SELECTION)["temperature"],
             self._synthetic,
-            training_record(self.study, final, cases, self._data_sha256, fold=fold.name if fold else None),
+            training_record(
+                self.study, final, cases, self._data_sha256, self._hashes(entry, fold), fold=fold.name if fold else None
+            ),
             self._figures(entry, fold),
         )
         make_bundle(folder / "bundle", making, final / WEIGHTS)
+
+    def _hashes(self, entry: ModelEntry, fold: Fold | None) -> list[str]:
+        """Of the images that train and choose."""
+        hashes = self._shop.source.sha256(entry)
+        return [hashes[i] for i in fold.training] if fold else hashes
 
     def _figures(self, entry: ModelEntry, fold: Fold | None) -> dict[str, dict[str, Any]]:
         """Of a fold's test part; of all of them together where ``fold`` is None."""

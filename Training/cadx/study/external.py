@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cadx.errors import InputError
 from cadx.io.atomic import write_text
 from cadx.models.bundle import WEIGHTS, Bundle
 from cadx.study import runfolder
+from cadx.study.bundling import IMAGES, short
 from cadx.study.labelled import Labelled, read_labelled
 from cadx.study.opening import PREDICTIONS, predictions_table
 from cadx.study.presets import presets, read_study
@@ -24,9 +26,6 @@ from cadx.study.task import Workshop, predict_with
 from cadx.study.train import from_bundle
 
 EXTERNAL = "external"
-TRAINED_ON = (
-    "The bundle comes from a training on this very cohort, so its figures here are optimistic and validate nothing."
-)
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def evaluate_bundle(request: EvaluateRequest, report: Reporter) -> Path:
     landmarks = study.input.preparation.standardise if isinstance(study.input, VolumesInput) else None
     samples = source.samples(entry, np.arange(len(labelled.names)), Learnt((), landmarks))
     logits = predict_with(shop, entry, request.bundle.folder / WEIGHTS, samples)
-    leaks = _leaks(request.bundle, labelled.sha256(source.sha256()))
+    leaks = _leaks(request.bundle, source.sha256(entry))
     _write(request, shop, labelled, logits, leaks)
     report.event("opened", f"{name}: {len(labelled.names)} cases graded.", model=name)
     for leak in leaks:
@@ -73,8 +72,15 @@ def evaluate_bundle(request: EvaluateRequest, report: Reporter) -> Path:
     return request.out
 
 
-def _leaks(bundle: Bundle, data_sha256: str) -> list[str]:
-    return [TRAINED_ON] if data_sha256 == bundle.settings.training.get("data_sha256") else []
+def _leaks(bundle: Bundle, hashes: Sequence[str]) -> list[str]:
+    """Images that trained the bundle are not new to it, in whatever table they stand."""
+    known = set(bundle.settings.training.get(IMAGES, ()))
+    seen = sum(short(sha256) in known for sha256 in hashes)
+    if not seen:
+        return []
+    return [
+        f"{seen} of these {len(hashes)} cases trained the bundle or chose its epoch, so its figures are optimistic."
+    ]
 
 
 def _write(

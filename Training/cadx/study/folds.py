@@ -249,7 +249,7 @@ def _outer(draw: _Draw, spec: SplitSpec, everything: Indices) -> list[Indices]:
         wanted = {str(units.class_names.index(name)): float(n) for name, n in spec.test_counts.items()}
         return [draw.counts(everything, wanted, 0)]
     if spec.kind == "column":
-        return [_of_column(units, spec.column)]
+        return [held_by_column(units, spec.column)]
     return _centres(units)
 
 
@@ -269,7 +269,14 @@ def _random_images(draw: _Draw, share: float) -> Indices:
     return np.sort(held)
 
 
-def _of_column(units: Units, column: str) -> Indices:
+def held_by_column(units: Units, column: str) -> Indices:
+    """Indices of the samples that the table's own column calls "test".
+
+    Raises
+    ------
+    InputError
+        If it says neither train nor test of a sample, or the same of all.
+    """
     said = [own.get(column.casefold(), "").casefold() for own in units.columns]
     strange = next((i for i, word in enumerate(said) if word not in ("train", "training", "test")), None)
     if not said or strange is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,11 @@ class Labelled:
     def groups(self) -> list[str]:
         """Pseudonyms of the samples' patients or groups."""
         return runfolder.pseudonyms([one.group for one in self.cohort.samples])
+
+    def only(self, chosen: NDArray[np.intp]) -> Labelled:
+        """The chosen samples alone."""
+        samples = tuple(self.cohort.samples[i] for i in chosen)
+        return replace(self, cohort=replace(self.cohort, samples=samples), classes=self.classes[chosen])
 
     def units(self) -> Units:
         """What a split needs to know."""

@@ -26,6 +26,7 @@ from cadx.study.presets import dump, first_difference, read_study, study_sha256
 from cadx.study.spec import StudySpec
 
 SCHEMA = "cadx.run/1"
+NUMERIC = ("cadx", "torch", "timm", "numpy")
 RUN, STUDY, SAMPLES, THUMBNAILS, FOLDS = "run.json", "study.yaml", "samples.csv", "thumbnails.npy", "folds.json"
 
 
@@ -76,7 +77,7 @@ def require_same(folder: Path, study: StudySpec, models: Sequence[str], identity
     Raises
     ------
     InputError
-        If study, models, images, device or threads differ.
+        If study, models, images, versions, device or threads differ.
     """
     run = read_run(folder)
     begun = read_study(str(folder / STUDY))
@@ -86,6 +87,12 @@ def require_same(folder: Path, study: StudySpec, models: Sequence[str], identity
         raise InputError(f"{folder.name} was begun as another study ({what}); resume as it was begun.")
     if run["data"]["sha256"] != identity.data_sha256:
         raise InputError(f"The images or labels have changed since {folder.name} was begun; start a new run.")
+    changed = next((name for name in NUMERIC if run["versions"].get(name) != versions().get(name)), None)
+    if changed:
+        raise InputError(
+            f"{folder.name} was begun with {changed} {run['versions'].get(changed)}, and only that gives the same "
+            "numbers; install it again, or start a new run."
+        )
     kind, threads = run["device"]["kind"], run["threads"]
     if (kind, threads) != (identity.device, identity.threads):
         raise InputError(

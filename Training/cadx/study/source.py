@@ -46,8 +46,8 @@ class Learnt:
 class Source(Protocol):
     """Prepared images of a cohort."""
 
-    def sha256(self) -> list[str]:
-        """Hash of each sample's content."""
+    def sha256(self, entry: ModelEntry | None = None) -> list[str]:
+        """Hash of each sample's content: all of it, or what a model sees of it."""
         ...
 
     def thumbnails(self) -> NDArray[np.uint8]:
@@ -128,8 +128,9 @@ class _Volumes:
         self._prepared: dict[tuple[str, ...], list[PreparedSample]] = {}
         self._finished: tuple[Any, Tensor, Tensor] | None = None
 
-    def sha256(self) -> list[str]:
-        return [one.sha256 for one in self._of(self._input.preparation.channels)]
+    def sha256(self, entry: ModelEntry | None = None) -> list[str]:
+        channels = self._channels(entry) if entry else self._input.preparation.channels
+        return [one.sha256 for one in self._of(channels)]
 
     def thumbnails(self) -> NDArray[np.uint8]:
         spec = self._input.preparation
@@ -238,7 +239,7 @@ class _Pictures:
             progress=lambda done, total: self._progress("reading pictures", done, total),
         )
 
-    def sha256(self) -> list[str]:
+    def sha256(self, entry: ModelEntry | None = None) -> list[str]:
         return list(self._set.sha256)
 
     def thumbnails(self) -> NDArray[np.uint8]:

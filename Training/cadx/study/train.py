@@ -23,7 +23,7 @@ from cadx.models.write_bundle import require_replaceable_bundle
 from cadx.prepare.picture import IMAGENET_MEAN, PictureSpec
 from cadx.study import runfolder
 from cadx.study.bundling import Making, make_bundle, settings_of, training_record
-from cadx.study.folds import holdout
+from cadx.study.folds import held_by_column, holdout
 from cadx.study.labelled import Labelled, read_labelled
 from cadx.study.presets import study_sha256
 from cadx.study.progress import Reporter
@@ -94,6 +94,7 @@ def train_bundle(request: TrainRequest, report: Reporter) -> tuple[Bundle, dict[
             folder,
             {"training": len(begun.training), "validation": len(begun.validation)},
             begun.known.sha256(source.sha256()),
+            source.sha256(begun.entry),
             patients=len(set(begun.known.groups)),
             best_round=read_json(folder / DONE)["best_round"],
             command=list(request.command),
@@ -112,7 +113,7 @@ def _begin(request: TrainRequest, report: Reporter) -> _Begun:
     entry = study.model(request.plan.models[0])
     where, threads = device.choose(request.device), device.threads(request.threads)
     known = read_labelled(study, request.data, request.layout)
-    test = read_labelled(study, request.test, request.layout) if request.test else None
+    known, test = _kept_aside(request, study, known, report)
     training, validation = holdout(known.units(), study.split.inner.share, study.seed)
     source = known.open(request.cache, request.workers, report.preparing)
     draft = _draft(request, study, entry, source, known.cohort.synthetic)
@@ -127,6 +128,20 @@ def _begin(request: TrainRequest, report: Reporter) -> _Begun:
         _require_same_record(request, request.record, study, data_sha256, where.kind, threads)
     shop = Workshop(study, source, known.names, where, threads, request.plan.weights)
     return _Begun(shop, entry, known, training, validation, unseen, draft)
+
+
+def _kept_aside(
+    request: TrainRequest, study: StudySpec, known: Labelled, report: Reporter
+) -> tuple[Labelled, Labelled | None]:
+    """What trains and what tests: another cohort, or what the table's own column calls the test part."""
+    if request.test:
+        return known, read_labelled(study, request.test, request.layout)
+    if study.split.kind == "column":
+        test = held_by_column(known.units(), study.split.column)
+        return known.only(np.setdiff1d(np.arange(len(known.names)), test)), known.only(test)
+    if study.split.kind in ("counts", "holdout"):
+        report.event("note", "Every case trains or chooses here; cadx crossval keeps the study's test part aside.")
+    return known, None
 
 
 def _draft(request: TrainRequest, study: StudySpec, entry: ModelEntry, source: Source, synthetic: bool) -> Making:

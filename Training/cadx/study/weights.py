@@ -81,6 +81,10 @@ def _placed(entry: ModelEntry, weights: str | None) -> tuple[ModelEntry, str | N
     if wanted in ("none", "timm"):
         return entry.model_copy(update={"weights": wanted}), None
     path = Path(wanted)
+    if not path.exists() and path.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            f"There is no folder or file of weights {path.name or path}; check --weights, or give none or timm."
+        )
     if path.is_dir():
         path = _in_folder(path, entry.architecture)
     return entry.model_copy(update={"weights": path.name}), str(path)
