@@ -225,7 +225,7 @@ def _losses(folder: Path, run: Run, scored: Sequence[Scored]) -> list[Picture]:
                 axes.plot(_lengths(run, curve), curve, color=colour, linewidth=0.6, alpha=0.45)
             if curves:
                 mean = _mean_curve(curves)
-                axes.plot(_lengths(run, mean), mean, dash, color=colour, linewidth=2.2, label=label)
+                axes.plot(_lengths(run, mean), mean, dash, color=colour, linewidth=2.2, label=label, marker=_dot(mean))
         chosen = [protocol.looked_at(run, fold) for fold in model.folds if fold.chosen]
         for number, where in enumerate(chosen):
             axes.axvline(where, color=GREY, linewidth=0.7, linestyle=":", label="" if number else "chosen")
@@ -249,7 +249,7 @@ def _compared(folder: Path, run: Run, scored: Sequence[Scored]) -> list[Picture]
     figure, axes = _single(run, height=3.6 + 0.17 * max(0, len(models) - 14))
     for number, model in enumerate(models):
         mean = _mean_curve(_curves(model, "validation_loss"))
-        axes.plot(_lengths(run, mean), mean, label=_short(model.entry.title), **_line(number))
+        axes.plot(_lengths(run, mean), mean, label=_short(model.entry.title), marker=_dot(mean), **_line(number))
     axes.set(xlabel=protocol.unit(run), ylabel="validation loss", ylim=_loss_limits(axes))
     _whole_numbers(axes)
     axes.grid(alpha=0.25)
@@ -497,3 +497,8 @@ def _whole_numbers(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _dot(curve: NDArray[np.floating]) -> str | None:
+    """A curve of one point would not be seen."""
+    return "o" if len(curve) == 1 else None
