@@ -77,7 +77,7 @@ def missing_file(folder, case):
     return {"t1": str(folder / "absent.nii.gz")}
 
 
-@row("No T2 volume was given")
+@row("This bundle needs T1 and T2; give --t2")
 def empty_name(folder, case):
     return {"t2": ""}
 

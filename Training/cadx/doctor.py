@@ -33,6 +33,7 @@ NEEDS = (
     Need("pydicom", "pydicom", "reading DICOM", 3),
     Need("typer", "typer", "the command line", 2),
     Need("matplotlib", "matplotlib", "pictures", 25),
+    Need("PIL", "pillow", "reading pictures", 7),
     Need("safetensors", "safetensors", "model weights", 1),
     Need("torch", "torch", "the models", TORCH_MEGABYTES),
     Need("torchvision", "torchvision", "needed by timm", 8),
