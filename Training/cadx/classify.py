@@ -180,7 +180,7 @@ class Classifier(LoadedBundle):
             label=None,
             probabilities={},
             bundle=self.bundle.identity(),
-            inputs=_describe_inputs(case),
+            inputs=[volume.describe(role) for role, volume in case.images.items()],
             roi=_describe_roi(case.roi),
             slices={"first": None, "count": 0, "positions_mm": []},
             warnings=[*self.standing_notices(), *case.notices()],
@@ -193,6 +193,10 @@ class Classifier(LoadedBundle):
             options=options.to_json(),
             reason=str(error),
         )
+
+    def request_sha256(self, case: Case, options: Options) -> str:
+        """Hash of all that the case's result follows from."""
+        return request_sha256(self.bundle, case, options)
 
     def _explained_later(
         self, prepared: Prepared, readings: list[WindowReading], kind: MapKind, class_index: int
@@ -240,7 +244,7 @@ class Classifier(LoadedBundle):
             label=classes[int(probabilities.argmax())],
             probabilities={name: round(float(p), 6) for name, p in zip(classes, probabilities, strict=True)},
             bundle=self.bundle.identity(),
-            inputs=_describe_inputs(case),
+            inputs=[volume.describe(role) for role, volume in case.images.items()],
             roi=_describe_roi(prepared.roi),
             slices={
                 "first": seen[0],
@@ -310,19 +314,6 @@ def _moved_far(motion: RigidMotion | None) -> list[Notice]:
         "much; check that T1 and T2 lie on each other."
     )
     return [Notice("moved-far", text)]
-
-
-def _describe_inputs(case: Case) -> list[dict[str, object]]:
-    return [
-        {
-            "role": role,
-            "source": volume.name,
-            "size": list(volume.geometry.size_ijk),
-            "spacing": [round(float(s), 4) for s in volume.geometry.spacing],
-            "sha256": volume.sha256(),
-        }
-        for role, volume in case.images.items()
-    ]
 
 
 def _describe_roi(roi: Roi) -> dict[str, object]:
