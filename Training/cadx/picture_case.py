@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -135,6 +136,29 @@ class PictureCase:
     def _stack(self) -> Stack:
         assert self.stack is not None
         return self.stack
+
+
+def chosen_slices(text: str) -> tuple[int, ...] | None:
+    """Slices in words, numbered from 0: "all" or nothing (None), "7", "3,5-9".
+
+    Raises
+    ------
+    InputError
+        If it is none of these.
+
+    >>> chosen_slices("3,5-7"), chosen_slices("all")
+    ((3, 5, 6, 7), None)
+    """
+    if text.strip().lower() in ("", "all"):
+        return None
+    found: list[int] = []
+    for part in text.split(","):
+        numbers = re.fullmatch(r"\s*(\d{1,6})\s*(?:-\s*(\d{1,6})\s*)?", part)
+        if numbers is None:
+            raise InputError(f"'{text[:40]}' names no slices; give a number from 0, such as 7, or 3,5-9, or all.")
+        first = int(numbers[1])
+        found += range(first, int(numbers[2] or first) + 1)
+    return tuple(found)
 
 
 def listed(numbers: Sequence[int], most: int = 12) -> str:
