@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 BITS = (8, 16, 32)
+OVERLAYS = 0x6000
 # three times the largest radiograph, as for other pictures
 MAX_PIXELS = 64_000_000
 _LETTERS = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1)}
@@ -65,6 +66,7 @@ def read_dicom_image(path: Path) -> DicomImage:
             _require_readable(dataset, path.name)
             values = dataset.pixel_array
             if values.ndim == 2:
+                _require_bits(values, dataset, path.name)
                 values = _shown(values, dataset, path.name)
     except InputError:
         raise
@@ -91,14 +93,22 @@ def _require_readable(dataset: Dataset, name: str) -> None:
         raise InputError(f"{name} has more than {MAX_PIXELS // 10**6} million pixels; export it smaller.")
 
 
+def _require_bits(values: NDArray[Any], dataset: Dataset, name: str) -> None:
+    """The library cuts off what lies beyond the stored bits; only an overlay may lie there."""
+    from pydicom.pixels import pixel_array
+
+    bits = int(dataset.get("BitsStored", dataset.BitsAllocated))
+    if bits == int(dataset.BitsAllocated) or dataset.get("PixelRepresentation", 0):
+        return
+    if any(element.tag.group & 0xFF00 == OVERLAYS for element in dataset):
+        return
+    if not np.array_equal(values, pixel_array(dataset, correct_unused_bits=False)):
+        raise InputError(f"{name} holds values beyond the {bits} bits that it declares; export it again.")
+
+
 def _shown(values: NDArray[Any], dataset: Dataset, name: str) -> NDArray[np.float64]:
     from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
-    bits = int(dataset.get("BitsStored", dataset.BitsAllocated))
-    signed = bool(dataset.get("PixelRepresentation", 0))
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    if values.min() < low or values.max() > high:
-        raise InputError(f"{name} holds values beyond the {bits} bits that it declares; export it again.")
     values = apply_modality_lut(values, dataset)
     if dataset.get("Modality") != "MR":
         try:
@@ -129,7 +139,7 @@ def _cosines(dataset: Dataset) -> tuple[list[float], list[float]] | None:
 
 def _lettered(dataset: Dataset) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """Mammograms have a custom of their own and stay as they are."""
-    letters = [str(word)[:1] for word in dataset.get("PatientOrientation") or ()]
+    letters = [str(word)[:1] or " " for word in dataset.get("PatientOrientation") or ()]
     if len(letters) != 2 or dataset.get("Modality") == "MG" or letters[0] not in "LRAP" or letters[1] not in "HF":
         return None
     return _LETTERS[letters[0]], _LETTERS[letters[1]]
