@@ -399,6 +399,8 @@ def test_classify_takes_an_image_or_slices(vit, cnn, heads, tmp_path, capsys):
         (["--slice", "3"], "--slice needs --volume"),
         (["--image", "a.png", "--slice", "3"], "leave it out with --image"),
         (["--image", "absent.png"], "absent.png is not there"),
+        (["--image", "n" * 300], "is not there"),
+        (["--image", "{heads}"], "no file"),
         (["--volume", "{heads}/head-0000.nii.gz", "--slice", "12"], "no slice 12"),
         (["--volume", "{heads}/head-0000.nii.gz", "--slice", "x"], "'x' names no slices"),
         (["--volume", "{heads}/head-0000.png"], "no known image format"),

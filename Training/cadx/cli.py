@@ -170,8 +170,10 @@ def classify(
         row = PictureRow("case", image, volume, slices)
         require_writable(out)
         output.require_apart(out, row.files)
-        reader = _picture_classifier(_bundle(bundle), device, precision)
+        chosen = _bundle(bundle)
+        _ = chosen.pictures
         pictures = read_picture_case(row, _note)
+        reader = _picture_classifier(chosen, device, precision)
         read = reader.classify(pictures, picture_options(rule, explain), progress=_stage, command=_command())
         output.write_reading(out, pictures, read, _note)
         _print_result(read.result, out, as_json)
@@ -272,11 +274,18 @@ def phantom(
     out: Out,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same patients.")] = 0,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
+    heads: Annotated[
+        bool, typer.Option("--heads", help="Heads with a tumour or none: volumes and PNG slices.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
-    """Make synthetic patients: T1, T2, masks, ROI and cases.csv."""
+    """Make synthetic patients: T1, T2, masks, ROI and cases.csv; or heads for 2-D bundles."""
     from cadx.phantom import write_cohort
+    from cadx.phantom.head import write_heads
 
+    if heads:
+        print(f"{patients} synthetic heads in {write_heads(out, patients, seed)}")
+        return
     table = write_cohort(out, patients, seed, workers=workers, progress=_counted("patients"))
     print(f"{patients} synthetic patients in {table}")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from cadx.errors import InputError
 from cadx.geometry import Array
@@ -78,7 +78,7 @@ class PictureCase:
     @cached_property
     def empty(self) -> tuple[int, ...]:
         """Those of them that show nothing: all their pixels have one value."""
-        return tuple(i for i in self.wanted if np.ptp(self._stack.values(i)) == 0)
+        return tuple(i for i in self.wanted if _is_even(self._stack.values(i)))
 
     def views(self) -> list[View]:
         """The pictures to read, empty slices left out.
@@ -136,6 +136,10 @@ class PictureCase:
     def _stack(self) -> Stack:
         assert self.stack is not None
         return self.stack
+
+
+def _is_even(values: NDArray[Any]) -> bool:
+    return bool(values.min() == values.max())
 
 
 def chosen_slices(text: str) -> tuple[int, ...] | None:

@@ -90,7 +90,8 @@ def draw_slices(path: Path, reading: PictureReading) -> None:
         text = f"{_place(reading, one)}\n{_answer(reading, one)}"
         figure.text(left / width, (top + 0.02) / height, text, color=LABEL, fontsize=7.5, va="bottom", parse_math=False)
     if kind is not None:
-        place = (1 - 0.95 / width, foot / height, 0.13 / width, (min(rows, 2) * block - TEXT) / height)
+        tall = min(rows, 2) * block - TEXT
+        place = (1 - 0.95 / width, (height - HEAD - 0.3 - TEXT - tall) / height, 0.13 / width, tall / height)
         _bar(figure, place, kind, _scale(reading, kind))
     if len(tiles) < len(reading.slices):
         note = f"{len(tiles)} of {len(reading.slices)} slices"

@@ -8,6 +8,7 @@ from cadx.errors import InputError
 from cadx.io.dicomfile import is_dicom
 from cadx.io.dicomimage import read_dicom_image
 from cadx.io.imagefile import SUFFIXES
+from cadx.io.names import require_plain_name
 from cadx.prepare.picture import Picture, picture_of, read_picture
 from cadx.prepare.stack import upright
 
@@ -24,6 +25,13 @@ def read_picture_file(path: str | Path) -> Picture:
         If it cannot be read, or shows nothing.
     """
     place = Path(path)
+    require_plain_name(place)
+    try:
+        there = place.is_file()
+    except OSError:
+        there = False
+    if not there:
+        raise InputError(f"{place.name[:80]} is not there or no file; give a PNG, JPEG, BMP, TIFF or DICOM image.")
     if place.suffix.lower() == ".dcm" or is_dicom(place):
         image = read_dicom_image(place)
         return picture_of(image.values if image.axes is None else upright(image.values, image.axes), place.name)
