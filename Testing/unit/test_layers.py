@@ -10,7 +10,17 @@ import pytest
 
 APPLICATION = {"slicer", "qt", "ctk", "vtk", "PySide6", "vtkmodules"}
 HEAVY = {"torch", "timm", "monai", "torchvision"}
-USE = ("prepare", "models", "explain", "trust", "classify.py")
+USE = (
+    "prepare",
+    "models",
+    "explain",
+    "trust",
+    "io",
+    "classify.py",
+    "classify_picture.py",
+    "network.py",
+    "picture_case.py",
+)
 
 
 def imported(path, top_level_only=False):
@@ -134,7 +144,13 @@ def test_the_audit_shares_no_code_with_training(sources):
 
 
 @pytest.mark.parametrize(
-    "statement", ["import cadx", "from cadx.cli import main; main(['--help'])", "import cadx.classify"]
+    "statement",
+    [
+        "import cadx",
+        "from cadx.cli import main; main(['--help'])",
+        "import cadx.classify",
+        "import cadx.classify_picture",
+    ],
 )
 def test_neither_help_nor_import_loads_what_is_heavy(statement):
     code = f"{statement}\nimport sys\nprint(sorted(m for m in {HEAVY | APPLICATION} if m in sys.modules))"

@@ -9,14 +9,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cadx import output
 from cadx.case import Case
-from cadx.classify import Classifier, Options, request_sha256
+from cadx.classify import Classifier, Options
+from cadx.classify_picture import PictureClassifier, PictureOptions
 from cadx.errors import CadxError, CancelledError, InputError, RefusedError
 from cadx.io.atomic import write_text
+from cadx.io.dicomfile import is_dicom
 from cadx.io.files import read_roi, read_volume
 from cadx.io.jsonfile import JsonError, read_json
+from cadx.picture_case import PictureCase, chosen_slices
+from cadx.prepare.picture_file import read_picture_file
 from cadx.result import Result
 from cadx.summary import case_record, failure_record, summary_text
 
@@ -24,6 +29,7 @@ CHANNELS = ("T1", "T2")
 MAX_TABLE_BYTES = 100_000_000
 MAX_NAME_BYTES = 200
 SUMMARY = "summary.csv"
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm")
 log = logging.getLogger(__name__)
 
 
@@ -35,6 +41,26 @@ class Row:
     t1: str
     t2: str
     roi: str
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What is read."""
+        return self.t1, self.t2, self.roi
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """One case of a table for pictures: an image, or a volume and which of its slices ("" or "all", "7", "3,5-9")."""
+
+    case: str
+    image: str
+    volume: str = ""
+    slices: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What is read."""
+        return self.image, self.volume
 
 
 def columns_for(channels: Sequence[str]) -> tuple[str, ...]:
@@ -58,16 +84,56 @@ def read_cases(table: Path, channels: Sequence[str] = CHANNELS) -> list[Row]:
         Row(r["case"], *(resolve(table.parent, r.get(column, "")) for column in ("t1", "t2", "roi")))
         for r in read_table(table, columns_for(channels))
     ]
-    names = Counter(row.case for row in rows)
+    _require_names(table.name, [row.case for row in rows])
+    return rows
+
+
+def read_picture_cases(table: Path) -> list[PictureRow]:
+    """Read a table of pictures, or take every picture in a folder.
+
+    Columns: case, image; or case, volume and, if wanted, slice (all by default). Paths are relative to the table. In a
+    folder a case is named by its file, without the ending where that suffices.
+
+    Raises
+    ------
+    InputError
+        If there is none, it cannot be read, lacks a column, or names a case twice or with a path in it.
+    """
+    rows = _pictures_in(table) if table.is_dir() else _picture_rows(table)
+    _require_names(table.name, [row.case for row in rows])
+    return rows
+
+
+def _picture_rows(table: Path) -> list[PictureRow]:
+    records = read_table(table, ("case",))
+    if not {"image", "volume"} & set(records[0]):
+        raise InputError(f"{table.name} lacks the column image; it needs case, image (or case, volume, slice).")
+    rows = []
+    for record in records:
+        image = resolve(table.parent, record.get("image", ""))
+        volume = "" if image else resolve(table.parent, record.get("volume", ""))
+        rows.append(PictureRow(record["case"], image, volume, record.get("slice", "") if volume else ""))
+    return rows
+
+
+def _pictures_in(folder: Path) -> list[PictureRow]:
+    files = [f for f in sorted(folder.iterdir()) if f.is_file() and not f.name.startswith(".")]
+    files = [f for f in files if f.suffix.lower() in PICTURE_SUFFIXES or is_dicom(f)]
+    if not files:
+        raise InputError(f"{folder.name} holds no PNG, JPEG, BMP, TIFF or DICOM image; give the folder that does.")
+    stems = Counter(f.stem for f in files)
+    return [PictureRow(f.stem if stems[f.stem] == 1 else f.name, str(f)) for f in files]
+
+
+def _require_names(table: str, cases: list[str]) -> None:
+    """Every case names a folder of its own."""
+    names = Counter(cases)
     for name in names:
         if not _names_a_folder(name):
-            raise InputError(
-                f"{table.name}: '{name[:80]}' cannot name a case's folder; use letters, digits and dashes."
-            )
+            raise InputError(f"{table}: '{name[:80]}' cannot name a case's folder; use letters, digits and dashes.")
     repeated = next((name for name, count in names.items() if count > 1), None)
     if repeated:
-        raise InputError(f"{table.name} names the case '{repeated}' twice; give each case its own name.")
-    return rows
+        raise InputError(f"{table} names the case '{repeated}' twice; give each case its own name.")
 
 
 def _names_a_folder(name: str) -> bool:
@@ -123,11 +189,26 @@ def read_case(row: Row, note: Callable[[str], None], margin_mm: float, channels:
     return Case(images, read_roi(row.roi, images[channels[0]], margin_mm), row.case)
 
 
+def read_picture_case(row: PictureRow, note: Callable[[str], None]) -> PictureCase:
+    """Read the picture, or the volume, of one row.
+
+    Raises
+    ------
+    InputError
+        If it is missing, cannot be read, or has no such slice.
+    """
+    if row.image:
+        return PictureCase(read_picture_file(row.image), name=row.case)
+    if not row.volume:
+        raise InputError("This bundle needs a picture; fill in the column image, or volume.")
+    return PictureCase(read_volume(row.volume, "", note), chosen_slices(row.slices), row.case)
+
+
 def run_batch(
-    rows: list[Row],
-    classifier: Classifier,
+    rows: Sequence[Row | PictureRow],
+    classifier: Classifier | PictureClassifier,
     folder: Path,
-    options: Options,
+    options: Options | PictureOptions,
     *,
     margin_mm: float,
     resume: bool = False,
@@ -162,18 +243,24 @@ def resolve(base: Path, text: str) -> str:
     return text if not text or text.count(",") == 5 else str(base / text)
 
 
+def _read(row: Row | PictureRow, classifier: Any, margin_mm: float, note: Callable[[str], None]) -> Case | PictureCase:
+    if isinstance(row, PictureRow):
+        return read_picture_case(row, note)
+    return read_case(row, note, margin_mm, classifier.preparation.spec.channels)
+
+
 def _run_case(
-    row: Row,
-    classifier: Classifier,
+    row: Row | PictureRow,
+    classifier: Any,
     folder: Path,
-    options: Options,
+    options: Options | PictureOptions,
     margin_mm: float,
     command: tuple[str, ...],
     note: Callable[[str], None],
 ) -> dict[str, str]:
     try:
-        output.require_apart(folder, (row.t1, row.t2, row.roi))
-        case = read_case(row, note, margin_mm, classifier.preparation.spec.channels)
+        output.require_apart(folder, row.files)
+        case = _read(row, classifier, margin_mm, note)
         try:
             reading = classifier.classify(case, options, command=command)
         except RefusedError as error:
@@ -198,12 +285,14 @@ def _run_case(
         )
 
 
-def _kept(folder: Path, row: Row, classifier: Classifier, options: Options, margin_mm: float) -> dict[str, str] | None:
+def _kept(
+    folder: Path, row: Row | PictureRow, classifier: Any, options: Options | PictureOptions, margin_mm: float
+) -> dict[str, str] | None:
     """The record of an earlier run on the same images, ROI, bundle and options; None where it must be done again."""
     try:
         result = Result.from_json(read_json(folder / "result.json"))
-        case = read_case(row, lambda text: None, margin_mm, classifier.preparation.spec.channels)
+        case = _read(row, classifier, margin_mm, lambda text: None)
     except (JsonError, CadxError, OSError):
         return None
-    same = result.request_sha256 == request_sha256(classifier.bundle, case, options)
+    same = result.request_sha256 == classifier.request_sha256(case, options)
     return case_record(row.case, result.to_json()) if same and output.is_whole(folder, result) else None

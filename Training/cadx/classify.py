@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib import metadata as packages
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cadx import __version__, device
 from cadx.case import Case
-from cadx.errors import BundleError, RefusedError
+from cadx.errors import RefusedError
 from cadx.explain.display import GRADCAM, MapKind
-from cadx.explain.maps import Explained, explain, map_kind
+from cadx.explain.maps import map_kind
 from cadx.models.bundle import Bundle
-from cadx.notices import DEMO_MODEL, Notice
+from cadx.network import EMPTY_MAP, LoadedBundle, describe_explanation, no_map, versions
+from cadx.notices import Notice
 from cadx.prepare.grid import fitted_map
 from cadx.prepare.pipeline import Preparation, Prepared, Progress, Window
 from cadx.prepare.register import RigidMotion
@@ -29,11 +27,7 @@ from cadx.result import Result
 from cadx.roi import Roi
 from cadx.volume import Volume
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-NO_METHOD = "none"
-EMPTY_MAP = "Grad-CAM is 0 everywhere: no part of the image speaks for the grade by itself, so there is no map to show."
+__all__ = ["EMPTY_MAP", "Classifier", "Options", "Reading", "WindowReading", "request_sha256", "versions"]
 FAR_MM, FAR_DEGREES = 10.0, 5.0
 Windows = Literal["central", "all"]
 
@@ -87,7 +81,7 @@ class Reading:
     attention: Volume | None
 
 
-class Classifier:
+class Classifier(LoadedBundle):
     """A bundle ready to grade cases, loaded once; ``model`` is its network, ``preparation`` its preparation.
 
     Parameters
@@ -106,17 +100,8 @@ class Classifier:
     """
 
     def __init__(self, bundle: Bundle, requested_device: str = "auto", requested_precision: str = "auto") -> None:
-        self.bundle = bundle
         self.preparation = Preparation(bundle.volumes)
-        self.device = device.choose(requested_device)
-        self._asked_precision = requested_precision
-        self._fell_back = ""
-        try:
-            self._load()
-        except RuntimeError as error:
-            if not device.is_out_of_memory(error):
-                raise
-            self._fall_back()
+        super().__init__(bundle, requested_device, requested_precision)
 
     def classify(
         self,
@@ -182,7 +167,7 @@ class Classifier:
             readings = _relative_to_maximum(readings)
         shown = readings[int(np.argmax([r.probabilities[probabilities.argmax()] for r in readings]))]
         attention = _mean_map(prepared, readings) if shown.grid_map is not None else None
-        explanation = _describe_explanation(kind, options.explain, layer, attention is not None)
+        explanation = describe_explanation(kind, options.explain, layer, attention is not None)
         result = self._result(case, prepared, options, readings, probabilities, explanation, command)
         return Reading(result, prepared, shown, attention)
 
@@ -195,11 +180,11 @@ class Classifier:
             label=None,
             probabilities={},
             bundle=self.bundle.identity(),
-            inputs=_describe_inputs(case),
+            inputs=[volume.describe(role) for role, volume in case.images.items()],
             roi=_describe_roi(case.roi),
             slices={"first": None, "count": 0, "positions_mm": []},
-            warnings=[*self._standing_notices(), *case.notices()],
-            device={"kind": self.device.kind, "name": self.device.name, "reason": self.device.reason},
+            warnings=[*self.standing_notices(), *case.notices()],
+            device=self.described_device(),
             precision=self.precision,
             timings_s={},
             versions=versions(),
@@ -209,19 +194,9 @@ class Classifier:
             reason=str(error),
         )
 
-    def _load(self) -> None:
-        import torch
-
-        self.model = self.bundle.build_model().to(self.device.torch)
-        generator = torch.Generator().manual_seed(0)
-        example = torch.rand(1, *self.preparation.spec.shape, generator=generator)
-        self.precision = device.choose_precision(self.model, example.to(self.device.torch), self._asked_precision)
-
-    def _fall_back(self) -> None:
-        """Continue on the CPU, in plain sight."""
-        self._fell_back = f"{self.device.kind} ran out of memory"
-        self.device = device.Device("cpu", device.describe("cpu"), self._fell_back)
-        self._load()
+    def request_sha256(self, case: Case, options: Options) -> str:
+        """Hash of all that the case's result follows from."""
+        return request_sha256(self.bundle, case, options)
 
     def _explained_later(
         self, prepared: Prepared, readings: list[WindowReading], kind: MapKind, class_index: int
@@ -236,35 +211,11 @@ class Classifier:
     ) -> tuple[WindowReading, str]:
         """One window, and the layer that its map is of."""
         tensor = prepared.tensor(window)
-        try:
-            found = self._forward(tensor, kind, class_index)
-        except RuntimeError as error:
-            if self.device.kind == "cpu" or not device.is_out_of_memory(error):
-                raise
-            self._fall_back()
-            found = self._forward(tensor, kind, class_index)
+        found = self.forward(tensor, kind, class_index)
         own_map = found.own_map
         if own_map is not None and own_map.ndim == 2:
             own_map = fitted_map(own_map, prepared.spec)
-        probabilities = _probabilities(found.logits / self.bundle.settings.temperature)
-        return WindowReading(window, tensor, probabilities, own_map), found.layer
-
-    def _forward(self, tensor: NDArray[np.float32], kind: MapKind | None, class_index: int | None) -> Explained:
-        import torch
-
-        x = torch.from_numpy(tensor)[None].to(self.device.torch)
-        with device.autocast(self.device.kind, self.precision):
-            if kind is not None:
-                return explain(self.model, x, kind, class_index)
-            with torch.inference_mode():
-                return Explained(self.model(x), None)
-
-    def _standing_notices(self) -> list[Notice]:
-        """What holds for every case of this classifier; the demonstration comes first, so that nothing cuts it."""
-        notices = [DEMO_MODEL] if self.bundle.settings.demo else []
-        if self._fell_back:
-            notices.append(Notice("device-fallback", f"Ran on the CPU: {self._fell_back}."))
-        return notices
+        return WindowReading(window, tensor, self.probabilities(found.logits), own_map), found.layer
 
     def _result(
         self,
@@ -280,12 +231,12 @@ class Classifier:
         seen = sorted({index for r in readings for index in prepared.seen(r.window)})
         positions = prepared.positions_mm
         notices = [
-            *self._standing_notices(),
+            *self.standing_notices(),
             *case.notices(),
             *prepared.notices,
             *_unseen(len(seen), prepared),
             *_moved_far(prepared.motion),
-            *_no_map(explanation),
+            *no_map(explanation),
         ]
         return Result(
             status="ok",
@@ -293,7 +244,7 @@ class Classifier:
             label=classes[int(probabilities.argmax())],
             probabilities={name: round(float(p), 6) for name, p in zip(classes, probabilities, strict=True)},
             bundle=self.bundle.identity(),
-            inputs=_describe_inputs(case),
+            inputs=[volume.describe(role) for role, volume in case.images.items()],
             roi=_describe_roi(prepared.roi),
             slices={
                 "first": seen[0],
@@ -302,7 +253,7 @@ class Classifier:
                 "in_roi": prepared.slices,
             },
             warnings=notices,
-            device={"kind": self.device.kind, "name": self.device.name, "reason": self.device.reason},
+            device=self.described_device(),
             precision=self.precision,
             timings_s={},
             versions=versions(),
@@ -325,24 +276,6 @@ def request_sha256(bundle: Bundle, case: Case, options: Options) -> str:
         "options": options.to_json(),
     }
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-
-
-def versions() -> dict[str, str]:
-    """The versions that a run depends on."""
-    found = {"cadx": __version__, "python": platform.python_version()}
-    for package in ("torch", "timm", "numpy", "SimpleITK"):
-        try:
-            found[package] = packages.version(package)
-        except packages.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
-def _probabilities(logits: Tensor) -> NDArray[np.floating]:
-    probabilities = logits.double().softmax(-1)[0].cpu().numpy()
-    if not np.isfinite(probabilities).all():
-        raise BundleError("The bundle's network gives no finite number for this case; get the bundle anew.")
-    return probabilities
 
 
 def _relative_to_maximum(readings: list[WindowReading]) -> list[WindowReading]:
@@ -383,19 +316,6 @@ def _moved_far(motion: RigidMotion | None) -> list[Notice]:
     return [Notice("moved-far", text)]
 
 
-def _describe_inputs(case: Case) -> list[dict[str, object]]:
-    return [
-        {
-            "role": role,
-            "source": volume.name,
-            "size": list(volume.geometry.size_ijk),
-            "spacing": [round(float(s), 4) for s in volume.geometry.spacing],
-            "sha256": volume.sha256(),
-        }
-        for role, volume in case.images.items()
-    ]
-
-
 def _describe_roi(roi: Roi) -> dict[str, object]:
     return {
         "center_ras": np.round(roi.center_ras, 3).tolist(),
@@ -427,19 +347,3 @@ def _describe_motion(motion: RigidMotion | None) -> dict[str, float] | None:
         "translation_mm": round(motion.translation_mm, 2),
         "rotation_degrees": round(motion.rotation_degrees, 2),
     }
-
-
-def _describe_explanation(kind: MapKind | None, wanted: bool, layer: str, drawn: bool) -> dict[str, str] | None:
-    if not wanted:
-        return None
-    if kind is None:
-        return {"method": NO_METHOD, "text": "Neither attention rollout nor Grad-CAM is defined for this model."}
-    if not drawn:
-        return {"method": NO_METHOD, "text": EMPTY_MAP}
-    layers = {"layer": layer} if layer else {}
-    return {"method": kind.method, "unit": kind.unit, **layers, "text": kind.text}
-
-
-def _no_map(explanation: dict[str, str] | None) -> list[Notice]:
-    """A map that was made and is empty is said; a model for which none is defined is not odd."""
-    return [Notice("empty-map", EMPTY_MAP)] if (explanation or {}).get("text") == EMPTY_MAP else []

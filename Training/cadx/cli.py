@@ -32,12 +32,23 @@ from cadx.command_line import (
 from cadx.command_line import command as _command
 from cadx.command_line import note as _note
 from cadx.errors import CadxError, CancelledError, InputError, MissingDependencyError, RefusedError
+from cadx.picture_command import (
+    ImageOption,
+    RuleOption,
+    SliceOption,
+    VolumeOption,
+    asks_for_picture,
+    picture_options,
+    require_only,
+)
 from cadx.study import commands
 from cadx.study.cohort_command import cohort_app
 
 if TYPE_CHECKING:
     from cadx.classify import Classifier, Options
+    from cadx.classify_picture import PictureClassifier
     from cadx.models.bundle import Bundle
+    from cadx.result import Result
 
 app = typer.Typer(
     name="cadx",
@@ -58,6 +69,7 @@ INSTALL = {
     "slicer": "slicer-core",
 }
 UNEXPECTED = 1
+DEFAULT_MARGIN = 10.0
 
 
 class WindowsName(StrEnum):
@@ -128,10 +140,16 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 @app.command()
 def classify(
-    roi: Annotated[str, typer.Option("--roi", help="Markups file, mask volume, or R,A,S,size,size,size in mm (RAS).")],
     out: Out,
+    roi: Annotated[
+        str, typer.Option("--roi", help="Markups file, mask volume, or R,A,S,size,size,size in mm (RAS).")
+    ] = "",
     t1: Annotated[str, typer.Option("--t1", help="NIfTI, NRRD, MHA or a DICOM folder (folder#2: 2nd series).")] = "",
     t2: Annotated[str, typer.Option("--t2", help="T2 volume, likewise; a bundle may need one of the two alone.")] = "",
+    image: ImageOption = "",
+    volume: VolumeOption = "",
+    slices: SliceOption = "",
+    rule: RuleOption = None,
     bundle: BundlePath = None,
     device: DeviceOption = DeviceName.auto,
     precision: PrecisionOption = PrecisionName.auto,
@@ -140,15 +158,31 @@ def classify(
     explain: Explain = True,
     register: Register = False,
     pad: Pad = False,
-    roi_margin: Margin = 10.0,
+    roi_margin: Margin = DEFAULT_MARGIN,
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json instead of a summary.")] = False,
     debug: Debug = False,
 ) -> int:
-    """Grade one patient: result.json, grid.png, the map as NIfTI, overview.png and scene.mrb in OUT."""
+    """Grade one patient: result.json, pictures, the map as NIfTI and, of T1 and T2, overview.png and scene.mrb in OUT.
+
+    Either T1 and T2 with a ROI, or, with a 2-D bundle, --image, or slices of a --volume.
+    """
     from cadx import output
-    from cadx.batch import Row, read_case
+    from cadx.batch import PictureRow, Row, read_case, read_picture_case
     from cadx.io.atomic import require_writable
 
+    form = {"--t1": t1, "--t2": t2, "--roi": roi, **_volume_settings(start, windows, register, pad, roi_margin)}
+    if asks_for_picture({"--image": image, "--volume": volume, "--slice": slices, "--rule": rule}, form):
+        row = PictureRow("case", image, volume, slices)
+        require_writable(out)
+        output.require_apart(out, row.files)
+        chosen = _bundle(bundle)
+        _ = chosen.pictures
+        pictures = read_picture_case(row, _note)
+        reader = _picture_classifier(chosen, device, precision)
+        read = reader.classify(pictures, picture_options(rule, explain), progress=_stage, command=_command())
+        output.write_reading(out, pictures, read, _note)
+        _print_result(read.result, out, as_json)
+        return 0
     options = _options(start, windows, explain, register, pad)
     require_writable(out)
     output.require_apart(out, (t1, t2, roi))
@@ -163,15 +197,18 @@ def classify(
         print(json.dumps(refused.to_json(), indent=2) if as_json else refused.summary())
         return RefusedError.exit_code
     output.write_reading(out, case, reading, _note)
-    print(json.dumps(reading.result.to_json(), indent=2) if as_json else reading.result.summary())
-    if not as_json:
-        print(f"Written to {out}")
+    _print_result(reading.result, out, as_json)
     return 0
 
 
 @app.command()
 def batch(
-    cases: Annotated[Path, typer.Option("--cases", help="CSV: case,t1,t2,roi (t1 or t2 where the bundle needs it).")],
+    cases: Annotated[
+        Path,
+        typer.Option(
+            "--cases", help="CSV: case,t1,t2,roi (as the bundle needs); of a 2-D bundle case,image, or a folder."
+        ),
+    ],
     out: Out,
     bundle: BundlePath = None,
     device: DeviceOption = DeviceName.auto,
@@ -181,25 +218,32 @@ def batch(
     explain: Explain = True,
     register: Register = False,
     pad: Pad = False,
-    roi_margin: Margin = 10.0,
+    roi_margin: Margin = DEFAULT_MARGIN,
+    rule: RuleOption = None,
     resume: Resume = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one result a line as JSON.")] = False,
     debug: Debug = False,
 ) -> int:
     """Grade every case of a table: a folder a case and summary.csv in OUT."""
-    from cadx.batch import SUMMARY, read_cases, run_batch
+    from cadx.batch import SUMMARY, read_cases, read_picture_cases, run_batch
     from cadx.io.atomic import require_writable
+    from cadx.prepare.picture import PictureSpec
 
     chosen = _bundle(bundle)
-    rows = read_cases(cases, chosen.volumes.channels)
+    pictures = isinstance(chosen.preparation, PictureSpec)
+    if pictures:
+        require_only(_volume_settings(start, windows, register, pad, roi_margin), "pictures")
+    else:
+        require_only({"--rule": rule}, "volumes with a ROI")
+    rows = read_picture_cases(cases) if pictures else read_cases(cases, chosen.volumes.channels)
     require_writable(out)
     if cases.resolve() == (out / SUMMARY).resolve():
         raise InputError(f"{cases.name} would be overwritten by the batch's own summary; give another --out.")
     failed = run_batch(
         rows,
-        _classifier(chosen, device, precision),
+        (_picture_classifier if pictures else _classifier)(chosen, device, precision),
         out,
-        _options(start, windows, explain, register, pad),
+        picture_options(rule, explain) if pictures else _options(start, windows, explain, register, pad),
         margin_mm=roi_margin,
         resume=resume,
         command=_command(),
@@ -235,11 +279,18 @@ def phantom(
     out: Out,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same patients.")] = 0,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
+    heads: Annotated[
+        bool, typer.Option("--heads", help="Heads with a tumour or none: volumes and PNG slices.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
-    """Make synthetic patients: T1, T2, masks, ROI and cases.csv."""
+    """Make synthetic patients: T1, T2, masks, ROI and cases.csv; or heads for 2-D bundles."""
     from cadx.phantom import write_cohort
+    from cadx.phantom.head import write_heads
 
+    if heads:
+        print(f"{patients} synthetic heads in {write_heads(out, patients, seed)}")
+        return
     table = write_cohort(out, patients, seed, workers=workers, progress=_counted("patients"))
     print(f"{patients} synthetic patients in {table}")
 
@@ -278,6 +329,8 @@ def bundle_info(folder: Annotated[Path, typer.Argument(help="Bundle folder.")], 
     settings = bundle.settings
     print(f"{settings.name} {bundle.version}, task {settings.task}, sha256 {bundle.sha256}")
     print(f"Classes: {', '.join(settings.classes)}")
+    if settings.negative:
+        print(f"Without a finding: {', '.join(settings.negative)}")
     edges = " x ".join([str(settings.model.image_pixels)] * settings.model.dimensions)
     print(f"Model: {settings.model.architecture} {settings.model.options or ''} on {edges} pixels")
     print(f"Preparation: {json.dumps(bundle.preparation.to_json())}")
@@ -325,6 +378,33 @@ def _classifier(bundle: Bundle, device: DeviceName, precision: PrecisionName) ->
     classifier = Classifier(bundle, device.value, precision.value)
     _note(f"Device: {classifier.device.kind} ({classifier.device.reason}), {classifier.precision}")
     return classifier
+
+
+def _picture_classifier(bundle: Bundle, device: DeviceName, precision: PrecisionName) -> PictureClassifier:
+    from cadx.classify_picture import PictureClassifier
+
+    classifier = PictureClassifier(bundle, device.value, precision.value)
+    _note(f"Device: {classifier.device.kind} ({classifier.device.reason}), {classifier.precision}")
+    return classifier
+
+
+def _volume_settings(
+    start: int | None, windows: WindowsName, register: bool, pad: bool, roi_margin: float
+) -> dict[str, object]:
+    """The options that go with T1 and T2 alone, each with whether it was given."""
+    return {
+        "--start": start is not None,
+        "--windows": windows is WindowsName.all,
+        "--register": register,
+        "--pad": pad,
+        "--roi-margin": roi_margin != DEFAULT_MARGIN,
+    }
+
+
+def _print_result(result: Result, out: Path, as_json: bool) -> None:
+    print(json.dumps(result.to_json(), indent=2) if as_json else result.summary())
+    if not as_json:
+        print(f"Written to {out}")
 
 
 def _options(start: int | None, windows: WindowsName, explain: bool, register: bool, pad: bool) -> Options:

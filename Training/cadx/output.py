@@ -8,25 +8,33 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from cadx import pictures
+from cadx import pictures, slice_pictures
 from cadx.case import Case
 from cadx.classify import Reading
+from cadx.classify_picture import PictureReading
 from cadx.errors import InputError, MissingDependencyError
 from cadx.explain.display import ATTENTION, KINDS, kind_of
 from cadx.io.atomic import staged_folder
 from cadx.io.files import write_volume
+from cadx.picture_case import PictureCase
 from cadx.result import Result
 from cadx.summary import case_record, summary_text
 
 MAPS = tuple(kind.file for kind in KINDS)
-NAMES = ("result.json", "grid.png", "profile.png", *MAPS, "overview.png", "scene.mrb")
-EXPORTED = {"json": ("result.json",), "csv": ("summary.csv",), "png": ("grid.png", "profile.png")}
+DRAWN = ("grid.png", "overlay.png", "slices.png", "profile.png")
+NAMES = ("result.json", *DRAWN, *MAPS, "overview.png", "scene.mrb")
+EXPORTED = {"json": ("result.json",), "csv": ("summary.csv",), "png": DRAWN}
 FORMATS = tuple(EXPORTED)
 log = logging.getLogger(__name__)
 
 
-def write_reading(folder: Path, case: Case, reading: Reading, note: Callable[[str], None] = log.info) -> list[Path]:
-    """Write ``result.json``, the pictures, the map as a volume and, with slicer-core, overview and scene.
+def write_reading(
+    folder: Path,
+    case: Case | PictureCase,
+    reading: Reading | PictureReading,
+    note: Callable[[str], None] = log.info,
+) -> list[Path]:
+    """Write ``result.json``, the pictures, the map as a volume and, of T1 and T2 with slicer-core, overview and scene.
 
     What an earlier run left under these names is replaced. Returns the files in ``folder``.
 
@@ -42,15 +50,18 @@ def write_reading(folder: Path, case: Case, reading: Reading, note: Callable[[st
         if reading.attention is not None:
             kind = kind_of(reading.result.explanation) or ATTENTION
             write_volume(stage / kind.file, reading.attention)
-        try:
-            _write_scene(stage, case, reading, document)
-        except MissingDependencyError as error:
-            note(f"No overview.png and scene.mrb: {error}")
+        if isinstance(case, Case) and isinstance(reading, Reading):
+            try:
+                _write_scene(stage, case, reading, document)
+            except MissingDependencyError as error:
+                note(f"No overview.png and scene.mrb: {error}")
         names = sorted(path.name for path in stage.iterdir())
     return [folder / name for name in names]
 
 
-def export_reading(folder: Path, case: Case, reading: Reading, formats: Sequence[str] = FORMATS) -> list[Path]:
+def export_reading(
+    folder: Path, case: Case | PictureCase, reading: Reading | PictureReading, formats: Sequence[str] = FORMATS
+) -> list[Path]:
     """Write what was chosen of a reading: ``json`` (result.json), ``csv`` (one row, summary.csv), ``png`` (pictures).
 
     Raises
@@ -94,9 +105,9 @@ def is_whole(folder: Path, result: Result) -> bool:
     """Whether the files that belong to a result are all there and none is empty."""
     wanted = ["result.json"]
     if result.status == "ok":
-        wanted += ["grid.png", *(["profile.png"] if result.windows else [])]
         kind = kind_of(result.explanation)
-        if kind is not None:
+        wanted += _drawn(result)
+        if kind is not None and (result.roi or result.slices):
             wanted.append(kind.file)
     try:
         return all((folder / name).stat().st_size > 0 for name in wanted)
@@ -119,7 +130,24 @@ def require_apart(folder: Path, inputs: Iterable[str]) -> None:
                 raise InputError(f"{Path(text).name} would be overwritten by the result; give another folder for it.")
 
 
-def _draw(folder: Path, reading: Reading) -> None:
+def _drawn(result: Result) -> list[str]:
+    """Names of the pictures that belong to a result; without a ROI it is one of slices or of a picture."""
+    if result.roi:
+        return ["grid.png", *(["profile.png"] if result.windows else [])]
+    rows = len(result.slices.get("table", ()))
+    return ["overlay.png", *(["slices.png"] if rows else []), *(["profile.png"] if rows > 1 else [])]
+
+
+def _draw(folder: Path, reading: Reading | PictureReading) -> None:
+    if isinstance(reading, PictureReading):
+        draw = {
+            "overlay.png": slice_pictures.draw_overlay,
+            "slices.png": slice_pictures.draw_slices,
+            "profile.png": slice_pictures.draw_slice_profile,
+        }
+        for name in _drawn(reading.result):
+            draw[name](folder / name, reading)
+        return
     roles = [str(image["role"]) for image in reading.result.inputs]
     pictures.draw_grid(folder / "grid.png", reading, tuple(roles))
     if reading.result.windows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from cadx.classify import Reading
 from cadx.explain.display import MapKind, height_text, kind_of
 from cadx.prepare.grid import cell_centres, tile
+from cadx.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,15 +26,16 @@ LABEL = "#9fd0ff"
 WARNING = "#ffb454"
 HEAT = "inferno"
 MAX_OPACITY = 0.65
+MOST_CLASSES = 6
 
 
 def draw_grid(path: Path, reading: Reading, channels: tuple[str, ...]) -> None:
     """``grid.png``: each channel's grid, or planes of its cube, and the same with the map; cells carry their height."""
     grid_map, kind = reading.shown.grid_map, kind_of(reading.result.explanation)
     rows = 1 if grid_map is None or kind is None else 2
-    foot = 0.15 + _foot_inches(reading)
+    foot = 0.15 + foot_inches(reading.result)
     width, height = 6.0 * len(channels) + 1.0, 6.15 * rows + 0.95 + foot
-    figure = _figure(width, height)
+    figure = new_figure(width, height)
     grids = figure.add_gridspec(
         rows,
         len(channels),
@@ -55,7 +58,7 @@ def draw_grid(path: Path, reading: Reading, channels: tuple[str, ...]) -> None:
         bar = figure.colorbar(drawn, cax=figure.add_axes((1 - 0.85 / width, foot / height, 0.018, 5.6 / height)))
         bar.set_label(kind.scale, color=INK)
         bar.ax.tick_params(colors=INK)
-    _caption(figure, reading)
+    caption(figure, reading.result)
     figure.savefig(path, facecolor=PAPER)
 
 
@@ -63,29 +66,39 @@ def draw_profile(path: Path, reading: Reading) -> None:
     """``profile.png``: probability of each class against the height of the window's middle slice."""
     windows = reading.result.windows
     heights = [float(np.mean(w["positions_mm"])) for w in windows]
-    foot = _foot_inches(reading)
+    shares = [w["probabilities"] for w in windows]
+    draw_shares(path, reading.result, heights, shares, "middle of the window, inferior to superior (mm)")
+
+
+def draw_shares(
+    path: Path, result: Result, places: Sequence[float], shares: Sequence[Mapping[str, float]], label: str
+) -> None:
+    """The probability of each class (of the first few, where there are many) against places in mm."""
+    foot = foot_inches(result)
     height = 4.6 + foot
-    figure = _figure(9, height)
+    figure = new_figure(9, height)
     axes = figure.add_axes((0.08, (foot + 0.55) / height, 0.89, 3.2 / height), facecolor=PAPER)
-    for name in reading.result.probabilities:
-        axes.plot(heights, [w["probabilities"][name] for w in windows], marker="o", label=name)
-    axes.set(xlabel="middle of the window, inferior to superior (mm)", ylabel="probability", ylim=(-0.02, 1.02))
+    names = sorted(result.probabilities, key=lambda name: -result.probabilities[name])[:MOST_CLASSES]
+    for name in (name for name in result.probabilities if name in names):
+        axes.plot(places, [share[name] for share in shares], marker="o", label=name)
+    axes.set(xlabel=label, ylabel="probability", ylim=(-0.02, 1.02))
     axes.xaxis.label.set_color(INK)
     axes.yaxis.label.set_color(INK)
     axes.tick_params(colors=INK)
     axes.grid(alpha=0.2)
     for text in axes.legend(facecolor=PAPER, labelcolor=INK, framealpha=0.6).get_texts():
         text.set_parse_math(False)
-    _caption(figure, reading)
+    caption(figure, result)
     figure.savefig(path, facecolor=PAPER)
 
 
-def _foot_inches(reading: Reading) -> float:
+def foot_inches(result: Result) -> float:
     """Room for the warnings and the disclaimer; a long sentence takes two lines."""
-    return 0.3 + 0.22 * (2 * len(reading.result.warnings) + 1)
+    return 0.3 + 0.22 * (2 * len(result.warnings) + 1)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of so many inches that needs no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -94,9 +107,11 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _caption(figure: Figure, reading: Reading) -> None:
-    result = reading.result
-    shares = "    ".join(f"{name} {p:.1%}" for name, p in result.probabilities.items())
+def caption(figure: Figure, result: Result) -> None:
+    """Label, probabilities and bundle at the top; warnings and the disclaimer at the foot."""
+    ranked = sorted(result.probabilities.items(), key=lambda item: -item[1])
+    few = result.probabilities.items() if len(ranked) <= MOST_CLASSES else ranked[:MOST_CLASSES]
+    shares = "    ".join(f"{name} {p:.1%}" for name, p in few)
     bundle = f"{result.bundle['name']} {result.bundle['version']}"
     height = figure.get_figheight()
     figure.text(
@@ -121,8 +136,8 @@ def _show_cells(axes: Axes, channel: int, reading: Reading) -> None:
         left, top = (number % side) * size, (number // side) * size
         box = (left, left + size, top + size, top)
         axes.imshow(cells[number], cmap="gray", vmin=0, vmax=1, extent=box, interpolation="bilinear")
-        caption = f"{number + 1}  {height_text(float(heights[index]), 0)}"
-        axes.text(left + 2, top + 2, caption, color=LABEL, fontsize=8, va="top")
+        height = f"{number + 1}  {height_text(float(heights[index]), 0)}"
+        axes.text(left + 2, top + 2, height, color=LABEL, fontsize=8, va="top")
     for line in range(size, side * size, size):
         axes.axhline(line, color="#444444", linewidth=0.8)
         axes.axvline(line, color="#444444", linewidth=0.8)

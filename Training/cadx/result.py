@@ -33,6 +33,10 @@ class Result:
         Hash of all that the result follows from: bundle, images, ROI and options.
     windows
         With every window classified: its first slice, positions and probabilities.
+    rule
+        Of slices read one by one: ``name`` and ``text`` of how the case's probabilities follow from theirs. Then
+        ``roi`` is empty, and ``slices`` holds a ``table`` and is empty for a single picture
+        (:mod:`cadx.classify_picture`).
     """
 
     status: Literal["ok", "refused"]
@@ -52,6 +56,7 @@ class Result:
     command: Sequence[str] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     windows: Sequence[Mapping[str, Any]] = ()
+    rule: Mapping[str, str] | None = None
     registration: Mapping[str, float] | None = None
     explanation: Mapping[str, Any] | None = None
     reason: str | None = None
@@ -62,7 +67,7 @@ class Result:
         document: dict[str, Any] = {"schema": SCHEMA, **{k: v for k, v in vars(self).items() if k != "warnings"}}
         document["warnings"] = [notice.to_json() for notice in self.warnings]
         document["probabilities"] = dict(self.probabilities)
-        for optional in ("windows", "registration", "explanation", "reason"):
+        for optional in ("windows", "rule", "registration", "explanation", "reason"):
             if not document[optional]:
                 del document[optional]
         return json.loads(json.dumps(document, default=_plain))
@@ -99,12 +104,22 @@ class Result:
         else:
             shares = ", ".join(f"{name} {p:.0%}" for name, p in self.probabilities.items())
             lines.append(f"Grade: {self.label} ({shares})")
+        if self.rule:
+            lines.append(self.rule["text"])
+        if self.slices.get("suspicious"):
+            lines.append(_ranked(self.slices))
         if self.registration:
             moved = self.registration
             lines.append(f"T2 was moved by {moved['translation_mm']} mm and {moved['rotation_degrees']} degrees.")
         lines += [f"Warning: {notice.text}" for notice in self.warnings]
         lines.append(self.disclaimer)
         return "\n".join(lines)
+
+
+def _ranked(slices: Mapping[str, Any]) -> str:
+    rows = {row["slice"]: row for row in slices["table"]}
+    best = [f"{number} ({rows[number]['suspicion']:.0%})" for number in slices["suspicious"][:5]]
+    return f"Most suspicious slices: {', '.join(best)}."
 
 
 def _plain(value: Any) -> Any:

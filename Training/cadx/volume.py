@@ -87,6 +87,16 @@ class Volume:
         digest.update((np.round(canonical.geometry.ijk_to_ras, 3) + 0.0).tobytes())
         return digest.hexdigest()
 
+    def describe(self, role: str) -> dict[str, Any]:
+        """As ``result.json`` says it under ``inputs``."""
+        return {
+            "role": role,
+            "source": self.name,
+            "size": list(self.geometry.size_ijk),
+            "spacing": [round(float(s), 4) for s in self.geometry.spacing],
+            "sha256": self.sha256(),
+        }
+
     def to_sitk(self) -> sitk.Image:
         """As a SimpleITK image (LPS)."""
         import SimpleITK as sitk

@@ -34,12 +34,16 @@ ClassName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=100)
 
 
 class BundleSettings(Strict):
-    """What ``cadx`` itself needs to know (``configs/cadx.json``)."""
+    """What ``cadx`` itself needs to know (``configs/cadx.json``).
+
+    ``negative`` are the classes that mean that there is nothing to find; a bundle without any presumes a finding.
+    """
 
     schema_: Literal["cadx.bundle/1"] = Field(default="cadx.bundle/1", alias="schema")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9\-]*$", max_length=100)
     task: str = Field(max_length=100)
     classes: tuple[ClassName, ...] = Field(min_length=2, max_length=1000)
+    negative: tuple[ClassName, ...] = ()
     demo: bool = False
     temperature: float = Field(default=1.0, gt=0, le=100)
     model: ModelSpec
@@ -51,6 +55,8 @@ class BundleSettings(Strict):
     def _names_fit_outputs(self) -> BundleSettings:
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("two classes have the same name")
+        if not set(self.negative) < set(self.classes):
+            raise ValueError("negative must name some of the classes, not all of them")
         if self.model.classes != len(self.classes):
             raise ValueError(f"the model has {self.model.classes} outputs for {len(self.classes)} class names")
         return self
@@ -118,6 +124,22 @@ class Bundle:
         if isinstance(self.preparation, PictureSpec):
             raise BundleError(
                 f"{self.folder.name} is a bundle for pictures and cannot grade volumes; choose a bundle for volumes."
+            )
+        return self.preparation
+
+    @property
+    def pictures(self) -> PictureSpec:
+        """The preparation of a bundle that grades pictures.
+
+        Raises
+        ------
+        BundleError
+            If the bundle grades volumes with a ROI.
+        """
+        if not isinstance(self.preparation, PictureSpec):
+            raise BundleError(
+                f"{self.folder.name} is a bundle for volumes with a ROI and cannot grade pictures or slices; choose a "
+                "bundle for pictures."
             )
         return self.preparation
 

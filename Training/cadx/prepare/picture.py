@@ -167,7 +167,9 @@ def picture_of(values: NDArray[Any], name: str) -> Picture:
         raise InputError(f"{name} shows nothing: all its pixels have the same value; export it again.")
     if values.dtype != np.uint8:
         scale = 255 / (float(high) - float(low))
-        values = np.rint((values.astype(np.float64) - float(low)) * scale).astype(np.uint8)
+        # rounded twice: halves must fall alike however a file's rescaling rounded its last digits
+        scaled = np.round((values.astype(np.float64) - float(low)) * scale, 3)
+        values = np.rint(scaled).astype(np.uint8)
     if values.ndim == 3 and (values[..., :1] == values[..., 1:]).all():
         values = values[..., 0]
     return Picture(np.ascontiguousarray(values), name)

@@ -74,11 +74,18 @@ def settings_of(making: Making) -> BundleSettings:
         name=making.name,
         task=making.study.name,
         classes=making.study.class_names,
+        negative=_negative(making.study),
         demo=making.synthetic,
         temperature=making.temperature or 1.0,
         model=making.model,
         training={"synthetic": making.synthetic, **making.training},
     )
+
+
+def _negative(study: StudySpec) -> tuple[str, ...]:
+    """Classes without a finding; none where all are such, since then nothing is to be found."""
+    names = tuple(c.name for c in study.classes if c.negative)
+    return names if len(names) < len(study.classes) else ()
 
 
 def make_bundle(folder: Path, making: Making, weights: Path) -> Bundle:

@@ -21,7 +21,7 @@ from cadx.prepare.picture import Bytes, Picture, PictureSpec, resize_picture
 from cadx.study.layouts.reading import read_any_picture
 
 # to be raised whenever the same parameters give other pixels
-PICTURES_VERSION = "pictures/1"
+PICTURES_VERSION = "pictures/2"
 THUMBNAIL = 32
 CHUNK = 16
 INDEX = "files.json"

@@ -1,0 +1,480 @@
+"""Pictures and slices: the same answer whatever the file, the map on the right pixel, what a bundle may say."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cadx import network, output
+from cadx.batch import read_picture_cases
+from cadx.classify import Classifier
+from cadx.classify_picture import PictureClassifier, PictureOptions
+from cadx.cli import main
+from cadx.errors import BundleError, InputError
+from cadx.explain.maps import Explained
+from cadx.io.files import read_volume
+from cadx.phantom.head import NONE, TUMOUR, make_head, write_heads
+from cadx.picture_case import PictureCase
+from cadx.prepare.picture import PictureSpec, picture_of
+from cadx.prepare.picture_file import read_picture_file
+from cadx.prepare.stack import Stack
+from cadx.result import Result
+
+from picture_samples import KINDS, STORAGES, blob_volume, make_picture_bundle, stored, write_slice_dicom
+from support import write, write_dicom
+
+Image = pytest.importorskip("PIL.Image")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("pictures")
+
+
+@pytest.fixture(scope="module")
+def vit(folder):
+    return PictureClassifier(make_picture_bundle(folder / "vit", demo=True, scale=30, temperature=2.0), "cpu")
+
+
+@pytest.fixture(scope="module")
+def cnn(folder):
+    bundle = make_picture_bundle(folder / "cnn", KINDS, negative=(), architecture="test_resnet", scale=30)
+    return PictureClassifier(bundle, "cpu")
+
+
+@pytest.fixture(scope="module")
+def head():
+    return make_head(4, 0)
+
+
+@pytest.fixture(scope="module")
+def reading(vit, head):
+    return vit.classify(PictureCase(head.volume), command=("cadx", "classify"))
+
+
+def shares(reading):
+    return np.array(list(reading.result.probabilities.values()))
+
+
+def by_place(reading):
+    return [(row["position_mm"], row["label"], row["probabilities"]) for row in reading.result.slices["table"]]
+
+
+# --- the result
+
+
+def test_a_volumes_result_holds_what_the_schema_promises(reading, head, vit):
+    document = json.loads(json.dumps(reading.result.to_json()))
+    assert Result.from_json(document).to_json() == document
+    assert (document["schema"], document["status"], document["roi"]) == ("cadx.result/1", "ok", {})
+    slices = document["slices"]
+    assert (slices["plane"], slices["count"], slices["of"]) == ("axial", 12, 12)
+    assert [row["slice"] for row in slices["table"]] == list(range(12))
+    places = [head.volume.geometry.to_ras([41.5, 49.5, k]) for k in range(12)]
+    np.testing.assert_allclose([row["center_ras"] for row in slices["table"]], places, atol=1e-3)
+    np.testing.assert_allclose(slices["positions_mm"], np.array(places)[:, 2], atol=1e-3)
+    assert document["inputs"][0]["intensity"].startswith("each slice from its own minimum")
+    assert document["rule"]["name"] == "mean"
+    assert [w["code"] for w in document["warnings"]] == ["demo-model"]
+    for key in ("device", "precision", "versions", "timings_s", "command", "options", "explanation", "request_sha256"):
+        assert document[key]
+    assert "mean over 12 slices" in reading.result.summary()
+    assert "Most suspicious slices: " in reading.result.summary()
+
+
+def test_probabilities_are_those_of_the_model_at_its_temperature(vit, head):
+    import torch
+
+    one = vit.classify(PictureCase(head.volume, [5])).slices[0]
+    with torch.inference_mode():
+        logits = vit.bundle.build_model()(torch.from_numpy(one.tensor)[None])
+    np.testing.assert_allclose(one.probabilities, (logits / 2.0).softmax(-1)[0].numpy(), atol=1e-6)
+
+
+def test_each_slice_is_read_as_if_alone_and_the_rule_is_stated(vit, head, reading):
+    alone = [vit.classify(PictureCase(head.volume, [k]), PictureOptions(explain=False)) for k in range(12)]
+    rows = [row["probabilities"] for row in reading.result.slices["table"]]
+    assert [a.result.probabilities for a in alone] == rows
+    assert {a.result.rule["name"] for a in alone} == {"chosen-slice"}
+    np.testing.assert_allclose(shares(reading), np.mean([shares(a) for a in alone], axis=0), atol=1e-5)
+    confident = vit.classify(PictureCase(head.volume), PictureOptions(rule="most-confident")).result
+    best = max(range(12), key=lambda k: shares(alone[k]).max())
+    assert confident.probabilities == rows[best]
+    assert confident.slices["shown"] == best
+    assert f"slice {best}, the most confident of 12" in confident.rule["text"]
+    some = vit.classify(PictureCase(head.volume, [7, 2, 7])).result
+    assert [row["slice"] for row in some.slices["table"]] == [2, 7]
+
+
+def test_only_a_bundle_with_a_negative_class_ranks_slices(vit, cnn, head, reading):
+    table = {row["slice"]: row for row in reading.result.slices["table"]}
+    ranked = [table[number]["suspicion"] for number in reading.result.slices["suspicious"]]
+    assert len(ranked) == 12
+    assert ranked == sorted(ranked, reverse=True)
+    assert all(row["suspicion"] == pytest.approx(row["probabilities"]["tumour"], abs=1e-6) for row in table.values())
+    presuming = cnn.classify(PictureCase(head.volume)).result
+    assert "suspicious" not in presuming.slices
+    assert "suspicion" not in presuming.slices["table"][0]
+    assert [n.code for n in presuming.warnings] == ["presumes-finding"]
+    assert "presumes a tumour" in presuming.warnings[0].text
+
+
+def test_a_negative_class_must_be_one_of_several(tmp_path):
+    from pydantic import ValidationError
+
+    for negative in (("other",), ("no tumour", "tumour")):
+        with pytest.raises(ValidationError, match="negative must name some"):
+            make_picture_bundle(tmp_path / "b", negative=negative)
+
+
+def test_a_study_hands_its_negative_classes_on():
+    from cadx.models.build import ModelSpec
+    from cadx.study.bundling import Making, settings_of
+    from cadx.study.presets import read_study
+
+    study = read_study("brain-tumor-binary")
+    model = ModelSpec(architecture="resnet18", channels=3, classes=2, image_pixels=64)
+    settings = settings_of(Making(study, "b", model, PictureSpec(pixels=64), None, synthetic=False))
+    assert settings.negative == ("no tumour",)
+
+
+def test_the_two_kinds_of_bundle_are_not_mixed_up(bundle, vit):
+    with pytest.raises(BundleError, match="for volumes with a ROI"):
+        PictureClassifier(bundle, "cpu")
+    with pytest.raises(BundleError, match="for pictures"):
+        Classifier(vit.bundle, "cpu")
+
+
+# --- one slice, many files
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_slice_gives_the_same_answer_from_every_file(vit, tmp_path, axis):
+    volume = blob_volume(axis)
+    stack = Stack.of(volume)
+    answer = vit.classify(PictureCase(volume, [3]))
+    Image.fromarray(stack.picture(3).pixels).save(tmp_path / "a.png")
+    Image.fromarray(stack.values(3).astype(np.uint16)).save(tmp_path / "deep.png")
+    files = [tmp_path / "a.png", tmp_path / "deep.png"]
+    for number, (order, signs) in enumerate(STORAGES):
+        # a DICOM image lies in the plane of the acquisition, turned and mirrored as the scanner liked it
+        one = stored(volume, order, signs)
+        if order[2] == axis:
+            index = round(float(one.geometry.to_ijk(stack.center_ras(3))[2]))
+            tags = {"RescaleSlope": 0.37, "RescaleIntercept": -3.5, "WindowCenter": 300 + number, "WindowWidth": 50}
+            plane = one.voxels[index].astype(np.uint16)
+            files.append(write_slice_dicom(tmp_path / f"{number}.dcm", plane, one.geometry.axes, **tags))
+    assert len(files) == 2 + 16
+    for file in files:
+        picture = read_picture_file(file)
+        assert np.array_equal(picture.pixels, stack.picture(3).pixels), file.name
+        np.testing.assert_allclose(shares(vit.classify(PictureCase(picture))), shares(answer), atol=1e-4)
+    series = write_dicom(
+        tmp_path / "s", stored(volume, STORAGES[0][0], (1, 1, 1)), uid="1.2.5", description="t1", tr=4, te=2
+    )
+    for path in (write(tmp_path / "a.nii.gz", volume), write(tmp_path / "a.nrrd", volume), series):
+        read = read_volume(str(path))
+        found = vit.classify(PictureCase(read))
+        (row,) = (r for r in found.slices if abs(r.view.position_mm - stack.position_mm(3)) < 0.1)
+        np.testing.assert_allclose(row.probabilities, shares(answer), atol=1e-4)
+
+
+def test_real_slices_give_the_same_answer_from_the_volume_and_their_files(vit, shared):
+    series = shared / "data" / "mri" / "pelvis_dicom" / "t2_axial"
+    volume = read_volume(str(series))
+    reading = vit.classify(PictureCase(volume), PictureOptions(explain=False))
+    import pydicom
+
+    for file in sorted(series.iterdir())[::6]:
+        height = float(pydicom.dcmread(file, stop_before_pixels=True).ImagePositionPatient[2])
+        picture = read_picture_file(file)
+        near = min(reading.slices, key=lambda r: abs(first_height(volume, r.view.index) - height))
+        assert np.array_equal(near.view.picture.pixels, picture.pixels)
+        np.testing.assert_allclose(shares(vit.classify(PictureCase(picture))), near.probabilities, atol=1e-4)
+
+
+def first_height(volume, index):
+    return float(volume.geometry.to_ras([0, 0, index])[2])
+
+
+def test_the_storage_changes_nothing(vit, head, reading):
+    for order, signs in STORAGES[::5]:
+        found = vit.classify(PictureCase(stored(head.volume, order, signs)))
+        assert by_place(found) == by_place(reading)
+        assert found.result.probabilities == reading.result.probabilities
+        assert found.result.request_sha256 == reading.result.request_sha256
+        turned = stored(reading.attention, order, signs)
+        assert found.attention.geometry.is_close(turned.geometry)
+        np.testing.assert_array_equal(found.attention.voxels, turned.voxels)
+        for row in found.result.slices["table"]:
+            k = found.attention.geometry.to_ijk(row["center_ras"])[order.index(2)]
+            assert row["slice"] == pytest.approx(k, abs=1e-3)
+
+
+# --- the map
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_an_impulse_in_the_map_lands_on_its_voxel(tmp_path, monkeypatch, fit):
+    """The network's own map is as fine as its input; where one cell is 1 says where the map must be 1."""
+    preparation = PictureSpec(pixels=48, channels=1, fit=fit)
+    classifier = PictureClassifier(make_picture_bundle(tmp_path / "b", preparation=preparation), "cpu")
+    original = network.explain
+
+    def impulse(model, x, kind, class_index=None):
+        values = np.where(x[0, 0].numpy() == x.max().item(), 1.0, 0.0).astype(np.float32)
+        return Explained(original(model, x, kind, class_index).logits, values, "")
+
+    monkeypatch.setattr(network, "explain", impulse)
+    volume = blob_volume(0)
+    voxels = np.full(volume.voxels.shape, 100, np.int16)
+    voxels[1:, :, 2:] += 1  # not one slice is empty
+    voxels[25, 11, 3] = 1000
+    target = volume.geometry.to_ras([3, 11, 25])
+    for order, signs in STORAGES[::7]:
+        one = stored(volume.with_voxels(voxels), order, signs)
+        (chosen,) = (i for i in range(7) if np.max(Stack.of(one).values(i)) == 1000)
+        found = classifier.classify(PictureCase(one, [chosen])).attention
+        k, j, i = np.unravel_index(found.voxels.argmax(), found.voxels.shape)
+        assert found.voxels.max() > 0.2
+        np.testing.assert_allclose(found.geometry.to_ras([i, j, k]), target, atol=1e-3)
+        assert (found.voxels != 0).sum() < 30
+
+
+def test_grad_cam_has_one_scale_and_speaks_of_the_answer(cnn, head):
+    reading = cnn.classify(PictureCase(head.volume))
+    explanation = reading.result.explanation
+    assert explanation["method"].startswith("Grad-CAM")
+    assert explanation["layer"]
+    assert explanation["class"] == reading.result.label
+    assert reading.attention.voxels.max() == pytest.approx(1)
+    maps = [r.own_map.max() for r in reading.slices if r.own_map is not None]
+    assert max(maps) == pytest.approx(1) and min(maps) < 1
+    assert reading.attention.geometry.is_close(head.volume.geometry)
+    one = cnn.classify(PictureCase(Stack.of(head.volume).picture(5), name="p"))
+    assert one.attention is None
+    assert one.slices[0].own_map.shape == one.slices[0].view.picture.shape
+    assert one.result.slices == {}
+    assert one.result.rule is None
+
+
+def test_an_empty_map_is_said_and_not_drawn(cnn, head, tmp_path, monkeypatch):
+    def empty(model, x, kind, class_index=None):
+        return Explained(model(x).detach(), np.zeros((4, 4), np.float32), "layer")
+
+    monkeypatch.setattr(network, "explain", empty)
+    case = PictureCase(head.volume, [4, 5])
+    reading = cnn.classify(case)
+    assert reading.attention is None
+    assert reading.result.explanation == {"method": "none", "text": network.EMPTY_MAP}
+    assert "empty-map" in [n.code for n in reading.result.warnings]
+    names = {path.name for path in output.write_reading(tmp_path / "o", case, reading)}
+    assert names == {"result.json", "overlay.png", "slices.png", "profile.png"}
+
+
+# --- odd input
+
+
+def test_slices_that_show_nothing_are_left_out_and_counted(vit, head):
+    voxels = head.volume.voxels.copy()
+    voxels[:3] = 7
+    case = PictureCase(head.volume.with_voxels(voxels))
+    result = vit.classify(case).result
+    assert result.slices["empty"] == [0, 1, 2]
+    assert result.slices["count"] == 9
+    (notice,) = (n for n in result.warnings if n.code == "empty-slices")
+    assert "3 of 12 slices show nothing and were left out: 0, 1, 2" in notice.text
+    with pytest.raises(InputError, match="shows nothing in the chosen slices"):
+        vit.classify(replace(case, slices=[1]))
+
+
+@pytest.mark.parametrize("slices", [[12], [-1], []])
+def test_a_slice_that_is_not_there_is_refused(head, slices):
+    with pytest.raises(InputError, match="slice"):
+        PictureCase(head.volume, slices)
+
+
+def test_values_that_are_no_numbers_are_refused(vit, head):
+    voxels = head.volume.voxels.astype(np.float32)
+    voxels[5, 3, 3] = np.nan
+    with pytest.raises(InputError, match="slice 5 of .* holds values that are no numbers"):
+        vit.classify(PictureCase(head.volume.with_voxels(voxels)))
+
+
+def test_a_device_that_runs_out_of_memory_falls_back_in_plain_sight(folder, head, monkeypatch):
+    from cadx import device
+
+    classifier = PictureClassifier(make_picture_bundle(folder / "memory"), "cpu")
+    expected = classifier.classify(PictureCase(head.volume)).result.probabilities
+    classifier.device = device.Device("cuda", "a small GPU", "asked for")
+    forward = PictureClassifier._forward
+
+    def failing(self, *given):
+        if self.device.kind == "cuda":
+            raise RuntimeError("CUDA out of memory")
+        return forward(self, *given)
+
+    monkeypatch.setattr(PictureClassifier, "_forward", failing)
+    result = classifier.classify(PictureCase(head.volume)).result
+    assert "device-fallback" in [n.code for n in result.warnings]
+    assert result.probabilities == expected
+
+
+# --- phantom heads
+
+
+def test_heads_depend_on_the_seed_alone(tmp_path):
+    first, again, other = make_head(1, 2), make_head(1, 2), make_head(1, 4)
+    assert np.array_equal(first.volume.voxels, again.volume.voxels)
+    assert not np.array_equal(first.volume.voxels, other.volume.voxels)
+    assert (first.label, make_head(1, 3).label) == (TUMOUR, NONE)
+    assert not make_head(1, 2, tumour=False).tumour.voxels.any()
+    inside = first.volume.voxels[first.tumour.voxels > 0]
+    assert np.median(inside) > np.percentile(first.volume.voxels, 97)
+    with pytest.raises(InputError):
+        write_heads(tmp_path / "none", 0, 1)
+
+
+def test_heads_are_a_cohort_and_a_table(tmp_path):
+    from cadx.dataset import is_synthetic
+    from cadx.study.layouts import read_cohort
+
+    table = write_heads(tmp_path / "heads", 2, 1)
+    assert is_synthetic(tmp_path / "heads")
+    assert [s.label for s in read_cohort(tmp_path / "heads", ("image",)).samples] == [TUMOUR, NONE]
+    assert [row.case for row in read_picture_cases(table)] == ["head-0000", "head-0001"]
+
+
+# --- command line
+
+
+@pytest.fixture(scope="module")
+def heads(folder):
+    return write_heads(folder / "heads", 2, 7).parent
+
+
+def run(classifier, *arguments):
+    return main([str(a) for a in (*arguments, "--bundle", classifier.bundle.folder, "--device", "cpu")])
+
+
+def test_classify_takes_an_image_or_slices(vit, cnn, heads, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(cnn, "classify", "--volume", heads / "head-0000.nii.gz", "--slice", "all", "--out", out) == 0
+    assert "not for clinical decisions" in capsys.readouterr().out
+    drawn = {"overlay.png", "slices.png", "profile.png"}
+    assert {p.name for p in out.iterdir()} == {"result.json", "gradcam.nii.gz", *drawn}
+    document = json.loads((out / "result.json").read_text())
+    assert document["slices"]["count"] == 12
+    assert document["command"][:3] == ["cadx", "classify", "--volume"]
+    given = read_volume(str(heads / "head-0000.nii.gz"))
+    assert read_volume(str(out / "gradcam.nii.gz")).geometry.is_close(given.geometry)
+    assert output.is_whole(out, Result.from_json(document))
+    # a second run replaces what the first one left
+    head = make_head(7, 0)
+    assert run(vit, "classify", "--volume", heads / "head-0000.nii.gz", "--slice", head.best_slice, "--out", out) == 0
+    assert {p.name for p in out.iterdir()} == {"result.json", "attention.nii.gz", "overlay.png", "slices.png"}
+    sliced = json.loads((out / "result.json").read_text())
+    capsys.readouterr()
+    assert run(vit, "classify", "--image", heads / "head-0000.png", "--out", out, "--json") == 0
+    assert {p.name for p in out.iterdir()} == {"result.json", "overlay.png"}
+    document = json.loads(capsys.readouterr().out)
+    assert document == json.loads((out / "result.json").read_text())
+    assert document["probabilities"] == pytest.approx(sliced["probabilities"], abs=1e-4)
+    (out / "overlay.png").write_bytes(b"")
+    assert not output.is_whole(out, Result.from_json(document))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--image", "a.png", "--t1", "b.nii"], "--image belongs to pictures and --t1"),
+        (["--image", "a.png", "--pad"], "--image belongs to pictures and --pad"),
+        (["--volume", "a.nii", "--roi", "1,2,3,4,5,6"], "--volume belongs to pictures and --roi"),
+        (["--image", "a.png", "--volume", "b.nii"], "give one of the two"),
+        (["--slice", "3", "--roi", "x"], "--slice belongs to pictures"),
+        (["--slice", "3"], "--slice needs --volume"),
+        (["--image", "a.png", "--slice", "3"], "leave it out with --image"),
+        (["--image", "absent.png"], "absent.png is not there"),
+        (["--image", "n" * 300], "is not there"),
+        (["--image", "{heads}"], "no file"),
+        (["--volume", "{heads}/head-0000.nii.gz", "--slice", "12"], "no slice 12"),
+        (["--volume", "{heads}/head-0000.nii.gz", "--slice", "x"], "'x' names no slices"),
+        (["--volume", "{heads}/head-0000.png"], "no known image format"),
+        (["--image", "{heads}/head-0000.nii.gz"], "is a volume and no picture"),
+        (["--t1", "a.nii", "--roi", "1,2,3,4,5,6"], "is a bundle for pictures"),
+        ([], "--roi"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(vit, heads, tmp_path, capsys, arguments, words):
+    given = [a.format(heads=heads) for a in arguments]
+    assert run(vit, "classify", *given, "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert words in error[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_for_volumes_takes_no_picture(bundle, heads, tmp_path, capsys):
+    given = ["--image", str(heads / "head-0000.png"), "--out", str(tmp_path / "o"), "--bundle", str(bundle.folder)]
+    assert main(["classify", *given]) == 2
+    assert "for volumes with a ROI and cannot grade pictures" in capsys.readouterr().err
+
+
+def test_batch_of_a_table_and_of_a_folder(vit, heads, tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    lines = ["case,image,volume,slice", f"one,{heads}/head-0000.png,,", f"two,,{heads}/head-0001.nii.gz,3-4"]
+    table.write_text("\n".join([*lines, "gone,absent.png,,", "none,,,"]) + "\n")
+    out = tmp_path / "out"
+    command = ["batch", "--cases", table, "--out", out]
+    assert run(vit, *command) == 4
+    rows = list(csv.DictReader((out / "summary.csv").open()))
+    names = ["case", "status", "label", "p:no tumour", "p:tumour", "warnings", "error", "bundle", "disclaimer"]
+    assert list(rows[0]) == names
+    assert [(r["case"], r["status"]) for r in rows] == [
+        ("one", "ok"),
+        ("two", "ok"),
+        ("gone", "failed"),
+        ("none", "failed"),
+    ]
+    assert "absent.png is not there" in rows[2]["error"]
+    assert "column image" in rows[3]["error"]
+    assert json.loads((out / "two" / "result.json").read_text())["slices"]["count"] == 2
+    times = {name: (out / name / "result.json").stat().st_mtime_ns for name in ("one", "two")}
+    assert run(vit, *command, "--resume") == 4
+    assert {name: (out / name / "result.json").stat().st_mtime_ns for name in times} == times
+    assert run(vit, *command, "--resume", "--rule", "most-confident", "--no-explain") == 4
+    assert (out / "two" / "result.json").stat().st_mtime_ns != times["two"]
+    assert run(vit, "batch", "--cases", heads, "--out", tmp_path / "all", "--no-explain") == 0
+    rows = list(csv.DictReader((tmp_path / "all" / "summary.csv").open()))
+    assert [r["case"] for r in rows] == ["head-0000", "head-0001"]
+    capsys.readouterr()
+    assert run(vit, *command, "--pad") == 2
+    assert "--pad does not go with a bundle for pictures" in capsys.readouterr().err
+    table.write_text("case,t1,roi\na,b,c\n")
+    assert run(vit, *command) == 2
+    assert "lacks the column image" in capsys.readouterr().err
+
+
+def test_no_patient_is_named_in_any_file(vit, tmp_path):
+    path = write_slice_dicom(tmp_path / "a.dcm", (np.arange(4096).reshape(64, 64)).astype(np.uint16))
+    assert run(vit, "classify", "--image", path, "--out", tmp_path / "o") == 0
+    for file in (tmp_path / "o").iterdir():
+        assert b"Secret" not in file.read_bytes()
+
+
+def test_many_classes_and_slices_are_still_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr("cadx.slice_pictures.MOST_TILES", 4)
+    names = tuple(f"class $^{number}" for number in range(9))
+    bundle = make_picture_bundle(tmp_path / "b", names, negative=())
+    classifier = PictureClassifier(bundle, "cpu")
+    head = make_head(1, 0)
+    case = PictureCase(head.volume)
+    reading = classifier.classify(case, PictureOptions(explain=False))
+    assert "slices.png" in {p.name for p in output.write_reading(tmp_path / "o", case, reading)}
+    picture = picture_of(np.arange(64).reshape(8, 8), "a $^$ picture")
+    one = PictureCase(picture)
+    output.write_reading(tmp_path / "p", one, classifier.classify(one))
+    assert Image.open(tmp_path / "p" / "overlay.png").width < 1500

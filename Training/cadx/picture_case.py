@@ -1,0 +1,175 @@
+"""What a bundle for pictures reads: one picture, or slices of a volume, the way a radiologist sees them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from numpy.typing import NDArray
+
+from cadx.errors import InputError
+from cadx.geometry import Array
+from cadx.notices import Notice
+from cadx.prepare.picture import Picture
+from cadx.prepare.stack import Stack
+from cadx.volume import Volume
+
+INTENSITY = "each slice from its own minimum (0) to its own maximum (255)"
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One picture to read; of a slice also its stored number, its place (mm) and its middle (RAS mm)."""
+
+    picture: Picture
+    index: int | None = None
+    position_mm: float | None = None
+    center_ras: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PictureCase:
+    """One picture, or slices of a volume.
+
+    Parameters
+    ----------
+    source
+        A picture (:func:`cadx.prepare.picture_file.read_picture_file`) or a volume, stored in any way.
+    slices
+        Of a volume: numbers from 0 in its own stored order; None takes all.
+    name
+        For messages and tables; not a patient's name.
+
+    Raises
+    ------
+    InputError
+        If there is no such slice.
+    """
+
+    source: Picture | Volume
+    slices: Sequence[int] | None = None
+    name: str = "case"
+
+    def __post_init__(self) -> None:
+        stack = self.stack
+        if stack is None and self.slices is not None:
+            raise InputError(f"{self.name} is a single picture and has no slices to choose; leave the choice out.")
+        if stack is not None and self.slices is not None:
+            if not len(self.slices):
+                raise InputError(f"{self.name}: no slice was chosen; choose at least one.")
+            for index in self.slices:
+                stack.require(index)
+
+    @cached_property
+    def stack(self) -> Stack | None:
+        """The volume's slices; None for a picture."""
+        return Stack.of(self.source) if isinstance(self.source, Volume) else None
+
+    @cached_property
+    def wanted(self) -> tuple[int, ...]:
+        """Stored numbers of the slices to read, by place in the patient; none for a picture."""
+        if self.stack is None:
+            return ()
+        return self.stack.indices if self.slices is None else self.stack.ordered(self.slices)
+
+    @cached_property
+    def empty(self) -> tuple[int, ...]:
+        """Those of them that show nothing: all their pixels have one value."""
+        return tuple(i for i in self.wanted if _is_even(self._stack.values(i)))
+
+    def views(self) -> list[View]:
+        """The pictures to read, empty slices left out.
+
+        Raises
+        ------
+        InputError
+            If none is left, or a slice holds values that are no numbers.
+        """
+        if isinstance(self.source, Picture):
+            return [View(self.source)]
+        stack, empty = self._stack, set(self.empty)
+        if len(empty) == len(self.wanted):
+            raise InputError(f"{self.source.name} shows nothing in the chosen slices; choose others.")
+        return [
+            View(stack.picture(i), i, stack.position_mm(i), stack.center_ras(i)) for i in self.wanted if i not in empty
+        ]
+
+    def notices(self) -> list[Notice]:
+        """What is noteworthy before anything is computed."""
+        if self.stack is None:
+            return []
+        notices = self.stack.notices()
+        if self.empty:
+            text = (
+                f"{len(self.empty)} of {len(self.wanted)} slices show nothing and were left out: {listed(self.empty)}."
+            )
+            notices.append(Notice("empty-slices", text))
+        return notices
+
+    def identity(self) -> dict[str, Any]:
+        """What is read, the same for every storage."""
+        if isinstance(self.source, Picture):
+            return {"images": {"image": self.source.sha256}}
+        slices = None if self.slices is None else sorted(self._stack.from_first(i) for i in self.wanted)
+        return {"images": {"volume": self.source.sha256()}, "slices": slices}
+
+    def describe(self) -> dict[str, Any]:
+        """As ``result.json`` says it under ``inputs``."""
+        if isinstance(self.source, Picture):
+            rows, columns = self.source.shape
+            return {
+                "role": "image",
+                "source": self.source.name,
+                "size": [columns, rows],
+                "sha256": self.source.sha256,
+            }
+        return {
+            **self.source.describe("volume"),
+            "plane": self._stack.plane,
+            "intensity": INTENSITY,
+        }
+
+    @property
+    def _stack(self) -> Stack:
+        assert self.stack is not None
+        return self.stack
+
+
+def _is_even(values: NDArray[Any]) -> bool:
+    return bool(values.min() == values.max())
+
+
+def chosen_slices(text: str) -> tuple[int, ...] | None:
+    """Slices in words, numbered from 0: "all" or nothing (None), "7", "3,5-9".
+
+    Raises
+    ------
+    InputError
+        If it is none of these.
+
+    >>> chosen_slices("3,5-7"), chosen_slices("all")
+    ((3, 5, 6, 7), None)
+    """
+    if text.strip().lower() in ("", "all"):
+        return None
+    found: list[int] = []
+    for part in text.split(","):
+        numbers = re.fullmatch(r"\s*(\d{1,6})\s*(?:-\s*(\d{1,6})\s*)?", part)
+        if numbers is None:
+            raise InputError(f"'{text[:40]}' names no slices; give a number from 0, such as 7, or 3,5-9, or all.")
+        first = int(numbers[1])
+        found += range(first, int(numbers[2] or first) + 1)
+    return tuple(found)
+
+
+def listed(numbers: Sequence[int], most: int = 12) -> str:
+    """Numbers in words.
+
+    >>> listed((1, 2, 5), 2)
+    '1, 2 and 1 more'
+    """
+    rest = len(numbers) - most
+    return ", ".join(str(n) for n in numbers[:most]) + (f" and {rest} more" if rest > 0 else "")
