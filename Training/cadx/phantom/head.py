@@ -25,7 +25,8 @@ TUMOUR, NONE = "tumour", "no tumour"
 TABLE = "cases.csv"
 COLUMNS = ("case", "image", "label", "patient", "volume")
 SIZE, SPACING_MM = (84, 100, 12), (2.2, 2.2, 9.0)
-SCALP, SKULL, BRAIN, WHITE, FLUID, ENHANCED = 620.0, 60.0, 330.0, 420.0, 110.0, 900.0
+# a tumour is no brighter than the scalp: scaled from minimum to maximum, a slice's contrast gives no class away
+SCALP, SKULL, BRAIN, WHITE, FLUID, ENHANCED = 640.0, 60.0, 300.0, 380.0, 110.0, 600.0
 NOISE = 18.0
 
 
