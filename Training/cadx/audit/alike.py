@@ -28,9 +28,10 @@ BACK = np.array([0, 3, 2, 1, 4, 5, 6, 7])
 NEAREST = 20
 ROWS = 256
 SHRINK = 0.3
-FLOOR = 0.62
+# pictures of one class are a little more alike than the reference: at 0.62 a clean run of 2631 slices once failed
+FLOOR = 0.68
 CEILING = 0.85
-FALSE_ALARMS = 0.5
+FALSE_ALARMS = 0.1
 TAIL = 100
 CROPS = ((0.0, 0.0, 0.0),) + tuple(
     (share, y, x) for share in (0.04, 0.08, 0.12, 0.16) for y in (0, 0.5, 1) for x in (0, 0.5, 1)
