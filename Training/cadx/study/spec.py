@@ -320,6 +320,8 @@ class StudySpec(Strict):
         _require_once("label", [word for c in self.classes for word in c.words])
         names = [entry.name for entry in self.models]
         _require_once("model", names)
+        if "figures" in names:
+            raise ValueError("a model cannot be called 'figures': a run keeps its pictures under that name")
         strange_tables = {t.class_ for t in self.tables if t.class_} - set(self.class_names)
         if strange_tables:
             raise ValueError(f"a table names the class '{min(strange_tables)}', which the study does not have")
