@@ -14,6 +14,7 @@ import yaml
 
 from cadx.cli import main
 from cadx.errors import InputError
+from cadx.prepare.spec import preset as preparation_of
 from cadx.study.presets import dump, first_difference, new_study, presets, read_study
 from cadx.study.spec import StudySpec
 from cadx.study.weights import complaint, plan, require_same_weights
@@ -150,6 +151,12 @@ def test_a_preset_says_what_the_protocols_say(shared, key):
     for phrase, place, value in PROTOCOLS[key]:
         assert phrase in text, phrase
         assert field(document, place) == value, (phrase, place)
+
+
+@pytest.mark.parametrize("name", ["recommended", "paper", "authors-code"])
+def test_a_study_prepares_as_the_preset_of_its_name(name):
+    """What the golden file and the benchmarks show of a preparation holds for the study too."""
+    assert read_study("ipmn", name).input.preparation == preparation_of(name)
 
 
 @pytest.mark.parametrize(("name", "preset"), ALL)

@@ -82,21 +82,12 @@ class Reading:
 
 
 class Classifier(LoadedBundle):
-    """A bundle ready to grade cases, loaded once; ``model`` is its network, ``preparation`` its preparation.
-
-    Parameters
-    ----------
-    bundle
-        Verified.
-    requested_device, requested_precision
-        "auto" probes; see :mod:`cadx.device`.
+    """A bundle for volumes, ready to grade cases; ``preparation`` is its preparation. Made as a :class:`LoadedBundle`.
 
     Raises
     ------
-    InputError
-        If a device asked for by name does not work.
-    MissingDependencyError
-        If torch or timm is missing.
+    BundleError
+        If the bundle is for pictures; else as :class:`LoadedBundle`.
     """
 
     def __init__(self, bundle: Bundle, requested_device: str = "auto", requested_precision: str = "auto") -> None:

@@ -84,23 +84,12 @@ class PictureReading:
 
 
 class PictureClassifier(LoadedBundle):
-    """A bundle for pictures ready to read them, loaded once; ``preparation`` is its preparation.
-
-    Parameters
-    ----------
-    bundle
-        Verified.
-    requested_device, requested_precision
-        "auto" probes; see :mod:`cadx.device`.
+    """A bundle for pictures, ready to read them; ``preparation`` is its preparation. Made as a :class:`LoadedBundle`.
 
     Raises
     ------
     BundleError
-        If the bundle is for volumes with a ROI.
-    InputError
-        If a device asked for by name does not work.
-    MissingDependencyError
-        If torch or timm is missing.
+        If the bundle is for volumes with a ROI; else as :class:`LoadedBundle`.
     """
 
     def __init__(self, bundle: Bundle, requested_device: str = "auto", requested_precision: str = "auto") -> None:

@@ -21,7 +21,6 @@ from cadx import DISCLAIMER, __version__, command_line
 from cadx.audit.command import audit
 from cadx.bench.command import bench_app
 from cadx.command_line import (
-    FINISHED_WITH_FAILURES,
     Debug,
     DeviceName,
     DeviceOption,
@@ -31,7 +30,14 @@ from cadx.command_line import (
 )
 from cadx.command_line import command as _command
 from cadx.command_line import note as _note
-from cadx.errors import CadxError, CancelledError, InputError, MissingDependencyError, RefusedError
+from cadx.errors import (
+    FINISHED_WITH_FAILURES,
+    CadxError,
+    CancelledError,
+    InputError,
+    MissingDependencyError,
+    RefusedError,
+)
 from cadx.picture_command import (
     ImageOption,
     RuleOption,

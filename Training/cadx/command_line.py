@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 given: list[str] = []
-FINISHED_WITH_FAILURES = 4
 
 
 class DeviceName(StrEnum):

@@ -6,6 +6,9 @@ Each message is one sentence: what is wrong, with which file or node, and what t
 
 from __future__ import annotations
 
+FINISHED_WITH_FAILURES = 4
+"""What a command ends with that went through to its end although some cases or models failed."""
+
 
 class CadxError(Exception):
     """Base of every error that is meant for the user; never shown with a traceback."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from cadx.errors import InputError
-from cadx.prepare.spec import Strict, first_complaint
+from cadx.prepare.spec import Strict
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -54,20 +54,6 @@ class PictureSpec(Strict):
             if values is not None and len(values) != self.channels:
                 raise ValueError(f"{name} holds {len(values)} numbers for {self.channels} channels")
         return self
-
-    @classmethod
-    def from_json(cls, document: Any, source: str) -> PictureSpec:
-        """Check a parsed JSON document; ``source`` names it in the message.
-
-        Raises
-        ------
-        InputError
-            If a field is unknown or its value is not allowed.
-        """
-        try:
-            return cls.model_validate(document)
-        except ValidationError as error:
-            raise InputError(f"{source}: {first_complaint(error)}") from error
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, every default written out."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,6 +20,20 @@ class Strict(BaseModel):
     """Unknown keys are refused; values cannot change afterwards."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def from_json(cls, document: Any, source: str) -> Self:
+        """Check a parsed JSON document; ``source`` names it in the message.
+
+        Raises
+        ------
+        InputError
+            If a field is unknown or its value is not allowed.
+        """
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise InputError(f"{source}: {first_complaint(error)}") from error
 
 
 class BiasSpec(Strict):
@@ -155,20 +169,6 @@ class PreparationSpec(Strict):
         """Shape of what the network is fed: (channels, pixels, pixels), or (channels, pixels, pixels, pixels)."""
         edges = (self.grid.pixels,) * 2 if self.crop is None else (self.crop.pixels,) * 3
         return (len(self.channels), *edges)
-
-    @classmethod
-    def from_json(cls, document: Any, source: str) -> PreparationSpec:
-        """Check a parsed JSON document; ``source`` names it in the message.
-
-        Raises
-        ------
-        InputError
-            If a field is unknown or its value is not allowed.
-        """
-        try:
-            return cls.model_validate(document)
-        except ValidationError as error:
-            raise InputError(f"{source}: {first_complaint(error)}") from error
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, every default written out; of grid and crop the one that is made."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cadx.case import Case
-from cadx.errors import InputError
+from cadx.errors import FINISHED_WITH_FAILURES, InputError
 from cadx.job import CommandJob, Pending
 from cadx.slicer.results import CaseNodes, append_row, create_table
 from cadx.slicer.runtime import main_scene, python_program
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 ProgressCall = Callable[[str, float], None]
 FORMATS = ("json", "csv", "png")
-BATCH_FAILURES = 4
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -123,7 +122,7 @@ class GradingLogic:
         arguments = ["-m", "cadx", "batch", f"--cases={cases}", f"--out={outputFolder}"]
         arguments += [f"--bundle={bundle or shipped_bundle()}", f"--device={device}", "--json"]
         arguments += ["--resume"] if resume else []
-        job = CommandJob(arguments, self.python, (0, BATCH_FAILURES), lambda line: _report_case(line, report))
+        job = CommandJob(arguments, self.python, (0, FINISHED_WITH_FAILURES), lambda line: _report_case(line, report))
         self._batches = [known for known in self._batches if not known.done] + [job]
         return Pending(job, lambda lines: _table(receiver, Path(outputFolder) / "summary.csv"))
 

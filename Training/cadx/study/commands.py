@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cadx import DISCLAIMER
-from cadx.command_line import FINISHED_WITH_FAILURES, Debug, DeviceName, DeviceOption, Out, bundle_name, command, note
-from cadx.errors import InputError
+from cadx.command_line import Debug, DeviceName, DeviceOption, Out, bundle_name, command, note
+from cadx.errors import FINISHED_WITH_FAILURES, InputError
 
 if TYPE_CHECKING:
     from cadx.study.progress import Reporter

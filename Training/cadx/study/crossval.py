@@ -281,7 +281,10 @@ class _Run:
     def _hashes(self, entry: ModelEntry, fold: Fold | None) -> list[str]:
         """Of the images that train and choose."""
         hashes = self._shop.source.sha256(entry)
-        return [hashes[i] for i in fold.training] if fold else hashes
+        if fold is None:
+            return hashes
+        known = np.unique(np.concatenate([fold.training, *(inner.validation for inner in fold.inner)]))
+        return [hashes[i] for i in known]
 
     def _figures(self, entry: ModelEntry, fold: Fold | None) -> dict[str, dict[str, Any]]:
         """Of a fold's test part; of all of them together where ``fold`` is None."""
