@@ -16,13 +16,15 @@ from cadx.classify_picture import PictureClassifier, PictureOptions
 from cadx.cli import main
 from cadx.errors import BundleError, InputError
 from cadx.explain.maps import Explained
+from cadx.geometry import Geometry
 from cadx.io.files import read_volume
 from cadx.phantom.head import NONE, TUMOUR, make_head, write_heads
 from cadx.picture_case import PictureCase
-from cadx.prepare.picture import PictureSpec, picture_of
+from cadx.prepare.picture import PictureSpec, picture_of, prepare_picture
 from cadx.prepare.picture_file import read_picture_file
 from cadx.prepare.stack import Stack
 from cadx.result import Result
+from cadx.volume import Volume
 
 from picture_samples import KINDS, STORAGES, blob_volume, make_picture_bundle, stored, write_slice_dicom
 from support import write, write_dicom
@@ -53,7 +55,7 @@ def head():
 
 @pytest.fixture(scope="module")
 def reading(vit, head):
-    return vit.classify(PictureCase(head.volume), command=("cadx", "classify"))
+    return vit.classify(PictureCase(head.volume), PictureOptions(rule="mean"), command=("cadx", "classify"))
 
 
 def shares(reading):
@@ -91,7 +93,8 @@ def test_probabilities_are_those_of_the_model_at_its_temperature(vit, head):
 
     one = vit.classify(PictureCase(head.volume, [5])).slices[0]
     with torch.inference_mode():
-        logits = vit.bundle.build_model()(torch.from_numpy(one.tensor)[None])
+        tensor = prepare_picture(one.view.picture.pixels, vit.preparation)
+        logits = vit.bundle.build_model()(torch.from_numpy(tensor)[None])
     np.testing.assert_allclose(one.probabilities, (logits / 2.0).softmax(-1)[0].numpy(), atol=1e-6)
 
 
@@ -108,6 +111,21 @@ def test_each_slice_is_read_as_if_alone_and_the_rule_is_stated(vit, head, readin
     assert f"slice {best}, the most confident of 12" in confident.rule["text"]
     some = vit.classify(PictureCase(head.volume, [7, 2, 7])).result
     assert [row["slice"] for row in some.slices["table"]] == [2, 7]
+
+
+def test_by_default_a_finding_on_one_slice_is_a_finding(vit, cnn, head):
+    """Most slices of a head with a tumour show none: their mean would say so."""
+    found = vit.classify(PictureCase(head.volume), PictureOptions(explain=False)).result
+    rows = found.slices["table"]
+    highest = max(rows, key=lambda row: row["suspicion"])
+    assert (
+        found.rule["name"] == "most-suspicious"
+        and f"slice {highest['slice']}, the most suspicious" in found.rule["text"]
+    )
+    assert dict(found.probabilities) == highest["probabilities"] and found.slices["shown"] == highest["slice"]
+    assert cnn.classify(PictureCase(head.volume), PictureOptions(explain=False)).result.rule["name"] == "mean"
+    with pytest.raises(InputError, match="No class of pictures means that there is no finding"):
+        cnn.classify(PictureCase(head.volume), PictureOptions(rule="most-suspicious"))
 
 
 def test_only_a_bundle_with_a_negative_class_ranks_slices(vit, cnn, head, reading):
@@ -203,7 +221,7 @@ def first_height(volume, index):
 
 def test_the_storage_changes_nothing(vit, head, reading):
     for order, signs in STORAGES[::5]:
-        found = vit.classify(PictureCase(stored(head.volume, order, signs)))
+        found = vit.classify(PictureCase(stored(head.volume, order, signs)), PictureOptions(rule="mean"))
         assert by_place(found) == by_place(reading)
         assert found.result.probabilities == reading.result.probabilities
         assert found.result.request_sha256 == reading.result.request_sha256
@@ -213,6 +231,44 @@ def test_the_storage_changes_nothing(vit, head, reading):
         for row in found.result.slices["table"]:
             k = found.attention.geometry.to_ijk(row["center_ras"])[order.index(2)]
             assert row["slice"] == pytest.approx(k, abs=1e-3)
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+def test_a_plane_that_is_chosen_is_read_whatever_the_storage(vit, plane):
+    volume, options = blob_volume(1), PictureOptions(explain=False)
+    numbers = Stack.of(volume, plane).indices[8:3:-2] if plane != "coronal" else (2, 4)
+    expected = vit.classify(PictureCase(volume, numbers, plane=plane), options)
+    assert expected.result.slices["plane"] == expected.result.inputs[0]["plane"] == plane
+    chosen, acquired = (vit.request_sha256(PictureCase(volume, plane=given), options) for given in (plane, None))
+    assert (chosen == acquired) == (plane == "coronal")
+    for order, signs in STORAGES[::7]:
+        one = stored(volume, order, signs)
+        stack = Stack.of(one, plane)
+        heights = [round(reading.view.position_mm, 3) for reading in expected.slices]
+        same = [i for i in stack.indices if round(stack.position_mm(i), 3) in heights]
+        found = vit.classify(PictureCase(one, same, plane=plane), options)
+        assert by_place(found) == by_place(expected)
+        assert found.result.request_sha256 == expected.result.request_sha256
+
+
+def test_pixels_of_thick_slices_cut_the_other_way_are_not_square(vit):
+    geometry = Geometry.from_axes((12, 11, 9), (1, 1, 5), np.eye(3), (0, 0, 0))
+    volume = Volume(np.random.default_rng(0).integers(0, 99, (9, 11, 12)), geometry, "thick")
+    for plane, codes in (("axial", []), ("coronal", ["pixels-not-square"]), ("sagittal", ["pixels-not-square"])):
+        result = vit.classify(PictureCase(volume, plane=plane), PictureOptions(explain=False)).result
+        assert [n.code for n in result.warnings if n.code != "demo-model"] == codes
+        if codes:
+            assert "1.00 x 5.00 mm" in result.warnings[-1].text
+
+
+def test_a_plane_is_one_of_three_and_of_a_volume(head):
+    with pytest.raises(InputError, match="no plane 'oblique'; choose axial, coronal or sagittal"):
+        PictureCase(head.volume, plane="oblique")
+    with pytest.raises(InputError, match="single picture and has no plane"):
+        PictureCase(Stack.of(head.volume).picture(5), plane="axial")
+    with pytest.raises(InputError, match="12 axial slices, 0 to 11, and no slice 40"):
+        PictureCase(head.volume, [40])
+    assert PictureCase(head.volume, [40], plane="sagittal").wanted == (40,)
 
 
 # --- the map
@@ -378,6 +434,11 @@ def test_classify_takes_an_image_or_slices(vit, cnn, heads, tmp_path, capsys):
     assert run(vit, "classify", "--volume", heads / "head-0000.nii.gz", "--slice", head.best_slice, "--out", out) == 0
     assert {p.name for p in out.iterdir()} == {"result.json", "attention.nii.gz", "overlay.png", "slices.png"}
     sliced = json.loads((out / "result.json").read_text())
+    assert sliced["slices"]["plane"] == "axial"
+    cut = ("classify", "--volume", heads / "head-0000.nii.gz", "--plane", "sagittal", "--slice", "41,40")
+    assert run(vit, *cut, "--out", tmp_path / "cut", "--no-explain") == 0
+    across = json.loads((tmp_path / "cut" / "result.json").read_text())
+    assert (across["slices"]["plane"], [row["slice"] for row in across["slices"]["table"]]) == ("sagittal", [40, 41])
     capsys.readouterr()
     assert run(vit, "classify", "--image", heads / "head-0000.png", "--out", out, "--json") == 0
     assert {p.name for p in out.iterdir()} == {"result.json", "overlay.png"}
@@ -398,6 +459,14 @@ def test_classify_takes_an_image_or_slices(vit, cnn, heads, tmp_path, capsys):
         (["--slice", "3", "--roi", "x"], "--slice belongs to pictures"),
         (["--slice", "3"], "--slice needs --volume"),
         (["--image", "a.png", "--slice", "3"], "leave it out with --image"),
+        (
+            ["--image", "a.png", "--plane", "axial"],
+            "--plane is for the slices of a --volume; leave it out with --image",
+        ),
+        (["--plane", "axial", "--roi", "x"], "--plane belongs to pictures"),
+        (["--plane", "axial"], "--plane needs --volume"),
+        (["--volume", "{heads}/head-0000.nii.gz", "--plane", "oblique"], "--plane"),
+        (["--volume", "{heads}/head-0000.nii.gz", "--plane", "coronal", "--slice", "100"], "no slice 100"),
         (["--image", "absent.png"], "absent.png is not there"),
         (["--image", "n" * 300], "is not there"),
         (["--image", "{heads}"], "no file"),
@@ -449,7 +518,7 @@ def test_batch_of_a_table_and_of_a_folder(vit, heads, tmp_path, capsys):
     assert (out / "two" / "result.json").stat().st_mtime_ns != times["two"]
     assert run(vit, "batch", "--cases", heads, "--out", tmp_path / "all", "--no-explain") == 0
     rows = list(csv.DictReader((tmp_path / "all" / "summary.csv").open()))
-    assert [r["case"] for r in rows] == ["head-0000", "head-0001"]
+    assert [r["case"] for r in rows] == [f"head-000{n}.{end}" for n in (0, 1) for end in ("nii.gz", "png")]
     capsys.readouterr()
     assert run(vit, *command, "--pad") == 2
     assert "--pad does not go with a bundle for pictures" in capsys.readouterr().err

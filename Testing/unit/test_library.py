@@ -8,8 +8,9 @@ import zipfile
 import pytest
 
 from cadx.errors import BundleError, InputError
-from cadx.library import IPMN_DEMO, bundle_folders, import_bundle, shipped_bundle
+from cadx.library import BRAIN_PHANTOM_DEMO, IPMN_DEMO, BundleFilter, bundle_folders, import_bundle, shipped_bundle
 
+from picture_samples import make_picture_bundle
 from support import make_bundle
 
 
@@ -34,7 +35,32 @@ def test_shipped_bundles_come_first_and_only_those_of_the_task(bundle, tmp_path)
     assert bundle_folders(own, "ipmn") == [shipped_bundle(IPMN_DEMO), place]
     assert bundle_folders(own, "chest-xray") == []
     (own / "no bundle").mkdir()
-    assert len(bundle_folders(own)) == 2
+    assert bundle_folders(own) == [shipped_bundle(BRAIN_PHANTOM_DEMO), shipped_bundle(IPMN_DEMO), place]
+
+
+def test_bundles_are_offered_by_what_they_read(bundle, tmp_path):
+    own = tmp_path / "own"
+    volumes = import_bundle(bundle.folder, own)
+    pictures = import_bundle(make_picture_bundle(tmp_path / "made").folder, own, BundleFilter("pictures"))
+    brain, ipmn = shipped_bundle(BRAIN_PHANTOM_DEMO), shipped_bundle(IPMN_DEMO)
+    assert bundle_folders(own, BundleFilter("pictures")) == [brain, pictures]
+    assert bundle_folders(own, BundleFilter("volumes")) == [ipmn, volumes]
+    assert bundle_folders(own, BundleFilter(tasks=("ipmn", "brain"))) == [ipmn, pictures, volumes]
+    assert bundle_folders(own, BundleFilter("pictures", tasks=("ipmn", "brain"))) == [pictures]
+    assert bundle_folders(own, BundleFilter("pictures", but_tasks=("brain", "chest-xray"))) == [brain]
+    (pictures / "configs" / "preparation.json").write_text("no settings")
+    assert bundle_folders(own, BundleFilter("pictures")) == [brain]
+
+
+def test_a_bundle_that_is_not_wanted_is_refused(bundle, tmp_path):
+    own, made = tmp_path / "own", make_picture_bundle(tmp_path / "made")
+    with pytest.raises(InputError, match="random is a bundle for volumes, not for pictures; choose another"):
+        import_bundle(bundle.folder, own, BundleFilter("pictures"))
+    with pytest.raises(InputError, match="made is a bundle for brain, which has a place of its own; choose another"):
+        import_bundle(made.folder, own, BundleFilter("pictures", but_tasks=("brain",)))
+    with pytest.raises(InputError, match="made is a bundle for brain, not for chest-xray or ipmn; choose another"):
+        import_bundle(made.folder, own, BundleFilter(tasks=("chest-xray", "ipmn")))
+    assert names(own) == []
 
 
 @pytest.mark.parametrize("inside", ["bundle", "a/b"])

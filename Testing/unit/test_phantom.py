@@ -14,6 +14,8 @@ import SimpleITK as sitk
 
 from cadx.errors import InputError
 from cadx.phantom import CLASSES, PhantomPatient, balanced_label, make_patient, write_cohort
+from cadx.phantom.head import CLEAR_PIXELS, NONE, TUMOUR, make_head, write_heads
+from cadx.prepare.stack import Stack
 from cadx.roi import Roi
 from cadx.volume import Volume
 
@@ -263,3 +265,68 @@ def test_importing_phantoms_needs_neither_torch_nor_sklearn_nor_matplotlib() -> 
     code = "import sys, cadx.phantom; print([m for m in ('torch', 'sklearn', 'matplotlib') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+# --- heads
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    with table.open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def every_slice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_heads(tmp_path_factory.mktemp("heads") / "every", 2, 1, every_slice=True)
+
+
+def test_every_slice_of_a_head_has_its_own_label(every_slice: Path) -> None:
+    rows = rows_of(every_slice)
+    for index in range(2):
+        head, name = make_head(1, index), f"head-{index:04d}"
+        pixels = head.tumour.voxels.sum(axis=(1, 2))
+        expected = {k: TUMOUR if n else NONE for k, n in enumerate(pixels) if n == 0 or n >= CLEAR_PIXELS}
+        assert {int(r["slice"]): r["label"] for r in rows if r["patient"] == name} == expected
+    assert {r["label"] for r in rows if r["patient"] == "head-0000"} == {TUMOUR, NONE}
+    assert any(0 < n < CLEAR_PIXELS for n in make_head(1, 0).tumour.voxels.sum(axis=(1, 2))), "a sliver to leave out"
+
+
+def test_its_pictures_are_the_slices_that_a_classifier_reads(every_slice: Path) -> None:
+    from cadx.prepare.picture import read_picture
+
+    rows = [r for r in rows_of(every_slice) if r["patient"] == "head-0001"]
+    stack = Stack.of(make_head(1, 1).volume)
+    for row in rows[::4]:
+        picture = read_picture(every_slice.parent / row["image"])
+        assert picture.sha256 == stack.picture(int(row["slice"])).sha256
+    listed = {row["image"] for row in rows_of(every_slice)}
+    assert listed == {path.name for path in every_slice.parent.glob("*.png")}
+
+
+def test_slices_of_a_head_stay_together_in_training(every_slice: Path) -> None:
+    from cadx.dataset import is_synthetic
+    from cadx.study.layouts import read_cohort
+
+    samples = read_cohort(every_slice.parent, ("image",)).samples
+    assert {s.group for s in samples} == {"head-0000", "head-0001"}
+    assert all(s.name.startswith(s.group) for s in samples)
+    assert is_synthetic(every_slice.parent)
+
+
+def test_by_default_a_head_gives_its_best_slice_alone(tmp_path: Path) -> None:
+    rows = rows_of(write_heads(tmp_path / "heads", 2, 1))
+    assert [tuple(row.values()) for row in rows] == [
+        ("head-0000", "head-0000.png", TUMOUR, "head-0000", "head-0000.nii.gz"),
+        ("head-0001", "head-0001.png", NONE, "head-0001", "head-0001.nii.gz"),
+    ]
+
+
+def test_every_slice_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from cadx.cli import main
+
+    wanted = ["phantom", "--patients", "1", "--every-slice", "--out", str(tmp_path / "heads")]
+    assert main(wanted) == InputError.exit_code
+    assert "--every-slice is for the slices of --heads" in capsys.readouterr().err
+    assert not (tmp_path / "heads").exists()
+    assert main([*wanted, "--heads"]) == 0
+    assert len(rows_of(tmp_path / "heads" / "cases.csv")) > 8

@@ -51,6 +51,19 @@ def test_the_storage_changes_no_slice():
             assert stack.from_first(mine) == expected.from_first(other)
 
 
+@pytest.mark.parametrize(("plane", "axis", "count"), [("axial", 2, 7), ("coronal", 1, 40), ("sagittal", 0, 44)])
+def test_any_plane_can_be_chosen(plane, axis, count):
+    volume = blob_volume(2)
+    expected = Stack.of(volume, plane)
+    assert (expected.plane, expected.axis, expected.count) == (plane, axis, count)
+    for order, signs in STORAGES[::5]:
+        stack = Stack.of(stored(volume, order, signs), plane)
+        for mine, other in list(zip(stack.indices, expected.indices, strict=True))[::3]:
+            assert np.array_equal(stack.values(mine), expected.values(other))
+            assert stack.from_first(mine) == expected.from_first(other)
+    assert [n.code for n in expected.notices()] == ([] if axis == 2 else ["pixels-not-square"])
+
+
 def test_an_impulse_comes_back_to_its_voxel():
     volume = blob_volume(0)
     target = volume.geometry.to_ras([3, 11, 25])

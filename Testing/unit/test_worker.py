@@ -21,6 +21,8 @@ from cadx.job import Job, WorkerProcess
 from cadx.requests import RoiData
 from cadx.roi import Roi
 
+from picture_samples import make_picture_bundle
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, case):
@@ -143,6 +145,25 @@ def test_a_bundle_that_was_altered_is_an_error_of_the_first_job(bundle, tmp_path
         worker.end()
 
 
+def test_what_is_for_the_other_kind_of_bundle_is_one_sentence(worker, folder, case, tmp_path):
+    read = {"do": "read", "folder": str(folder), "answers": str(folder)}
+    with pytest.raises(InputError, match="is a bundle for volumes with a ROI and cannot do 'read'"):
+        Job(worker, read).wait()
+    bundle = make_picture_bundle(tmp_path / "pictures")
+    pictures = WorkerProcess(["--bundle", str(bundle.folder), "--device", "cpu"])
+    try:
+        for request in (classify(folder, case.roi), {"do": "prepare", "folder": str(folder)}):
+            with pytest.raises(InputError, match=f"is a bundle for pictures and cannot do '{request['do']}'"):
+                Job(pictures, request).wait()
+        with pytest.raises(InputError, match="The volume volume was not handed over whole"):
+            Job(pictures, {**read, "folder": str(tmp_path)}).wait()
+        with pytest.raises(InputError, match="cannot be understood"):
+            Job(pictures, {**read, "plane": "oblique"}).wait()
+        assert Job(pictures, {"do": "describe"}).wait()["device"]["kind"] == "cpu"
+    finally:
+        pictures.end()
+
+
 def test_cancel_ends_the_whole_group_within_two_seconds(worker, folder, case):
     job = Job(worker, classify(folder, case.roi))
     os.killpg(worker.child.process.pid, signal.SIGSTOP)
@@ -234,6 +255,6 @@ def test_what_libraries_print_is_kept_from_the_events(bundle):
 
 
 def test_neither_side_loads_torch_before_it_is_needed():
-    code = "import sys, cadx.job, cadx.requests, cadx.worker\nprint('torch' in sys.modules)"
+    code = "import sys, cadx.job, cadx.requests, cadx.worker, cadx.background_pictures\nprint('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -1,35 +1,33 @@
-"""Many cases from one table: a folder a case, one summary; a bad case is recorded and the rest go on."""
+"""Many cases from a table or a folder: a folder a case, one summary; a bad case is recorded and the rest go on."""
 
 from __future__ import annotations
 
 import csv
 import io
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cadx import output
 from cadx.case import Case
+from cadx.case_names import SUMMARY, require_names
 from cadx.classify import Classifier, Options
 from cadx.classify_picture import PictureClassifier, PictureOptions
 from cadx.errors import CadxError, CancelledError, InputError, RefusedError
 from cadx.io.atomic import write_text
-from cadx.io.dicomfile import is_dicom
 from cadx.io.files import read_roi, read_volume
 from cadx.io.jsonfile import JsonError, read_json
 from cadx.picture_case import PictureCase, chosen_slices
+from cadx.picture_folder import cases_in, is_volume_name
+from cadx.planes import Plane
 from cadx.prepare.picture_file import read_picture_file
 from cadx.result import Result
 from cadx.summary import case_record, failure_record, summary_text
 
 CHANNELS = ("T1", "T2")
 MAX_TABLE_BYTES = 100_000_000
-MAX_NAME_BYTES = 200
-SUMMARY = "summary.csv"
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm")
 log = logging.getLogger(__name__)
 
 
@@ -50,12 +48,16 @@ class Row:
 
 @dataclass(frozen=True)
 class PictureRow:
-    """One case of a table for pictures: an image, or a volume and which of its slices ("" or "all", "7", "3,5-9")."""
+    """One case for a bundle for pictures: an image, or a volume with which of its slices in which plane.
+
+    ``slices`` as :func:`cadx.picture_case.chosen_slices` takes them; ``plane`` "" is that of the acquisition.
+    """
 
     case: str
     image: str
     volume: str = ""
     slices: str = ""
+    plane: str = ""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -78,73 +80,71 @@ def read_cases(table: Path, channels: Sequence[str] = CHANNELS) -> list[Row]:
     Raises
     ------
     InputError
-        If the table cannot be read, lacks a column, or names a case twice or with a path in it.
+        If the table cannot be read, lacks a column, or names a case twice or with a path in it; of a folder always.
     """
+    if table.is_dir():
+        columns = ", ".join(columns_for(channels))
+        raise InputError(
+            f"{table.resolve().name} is a folder; this bundle needs a table of cases (CSV with {columns})."
+        )
     rows = [
         Row(r["case"], *(resolve(table.parent, r.get(column, "")) for column in ("t1", "t2", "roi")))
         for r in read_table(table, columns_for(channels))
     ]
-    _require_names(table.name, [row.case for row in rows])
+    require_names(table.name, [row.case for row in rows])
     return rows
 
 
 def read_picture_cases(table: Path) -> list[PictureRow]:
-    """Read a table of pictures, or take every picture in a folder.
+    """Read a table of pictures, or take every picture and volume in a folder (:mod:`cadx.picture_folder`).
 
-    Columns: case, image; or case, volume and, if wanted, slice (all by default). Paths are relative to the table. In a
-    folder a case is named by its file, without the ending where that suffices.
+    Columns: case, image; or case, volume and, if wanted, slice (all by default) and plane (by default that of the
+    acquisition); an image's row passes these two over. Paths are relative to the table. Of a folder's volumes all
+    slices are taken.
 
     Raises
     ------
     InputError
         If there is none, it cannot be read, lacks a column, or names a case twice or with a path in it.
     """
-    rows = _pictures_in(table) if table.is_dir() else _picture_rows(table)
-    _require_names(table.name, [row.case for row in rows])
+    rows = _folder_rows(table) if table.is_dir() else _picture_rows(table)
+    require_names(table.name, [row.case for row in rows])
     return rows
+
+
+def require_results_apart(cases: Path, out: Path, rows: Sequence[Row | PictureRow]) -> None:
+    """Refuse to write over the table, or into the folder, that is read.
+
+    Raises
+    ------
+    InputError
+        If the summary would replace the table, or a case's pictures would be cases the next time.
+    """
+    read = cases.resolve()
+    if read == (out / SUMMARY).resolve():
+        raise InputError(f"{cases.name} would be overwritten by the batch's own summary; give another --out.")
+    if read.is_dir() and any((out / row.case).resolve().is_relative_to(read) for row in rows):
+        raise InputError(f"The results would lie among the cases in {read.name}; give an --out that is not in it.")
 
 
 def _picture_rows(table: Path) -> list[PictureRow]:
     records = read_table(table, ("case",))
     if not {"image", "volume"} & set(records[0]):
-        raise InputError(f"{table.name} lacks the column image; it needs case, image (or case, volume, slice).")
+        raise InputError(f"{table.name} lacks the column image; it needs case, image (or case, volume, slice, plane).")
     rows = []
     for record in records:
-        image = resolve(table.parent, record.get("image", ""))
-        volume = "" if image else resolve(table.parent, record.get("volume", ""))
-        rows.append(PictureRow(record["case"], image, volume, record.get("slice", "") if volume else ""))
+        image, volume = (resolve(table.parent, record.get(column, "")) for column in ("image", "volume"))
+        # of an image these say where it comes from
+        slices, plane = ("", "") if image else (record.get("slice", ""), record.get("plane", ""))
+        rows.append(PictureRow(record["case"], image, volume, slices, plane))
     return rows
 
 
-def _pictures_in(folder: Path) -> list[PictureRow]:
-    files = [f for f in sorted(folder.iterdir()) if f.is_file() and not f.name.startswith(".")]
-    files = [f for f in files if f.suffix.lower() in PICTURE_SUFFIXES or is_dicom(f)]
-    if not files:
-        raise InputError(f"{folder.name} holds no PNG, JPEG, BMP, TIFF or DICOM image; give the folder that does.")
-    stems = Counter(f.stem for f in files)
-    return [PictureRow(f.stem if stems[f.stem] == 1 else f.name, str(f)) for f in files]
-
-
-def _require_names(table: str, cases: list[str]) -> None:
-    """Every case names a folder of its own."""
-    names = Counter(cases)
-    for name in names:
-        if not _names_a_folder(name):
-            raise InputError(f"{table}: '{name[:80]}' cannot name a case's folder; use letters, digits and dashes.")
-    repeated = next((name for name, count in names.items() if count > 1), None)
-    if repeated:
-        raise InputError(f"{table} names the case '{repeated}' twice; give each case its own name.")
-
-
-def _names_a_folder(name: str) -> bool:
-    """A plain name: no path, not hidden, no letter that does not print, no file of the batch's own."""
-    return (
-        0 < len(name.encode()) <= MAX_NAME_BYTES
-        and name.isprintable()
-        and not name.startswith(".")
-        and not set(name) & set('/\\:*?"<>|')
-        and name != SUMMARY
-    )
+def _folder_rows(folder: Path) -> list[PictureRow]:
+    return [
+        PictureRow(name, "", str(file)) if is_volume_name(file) else PictureRow(name, str(file))
+        for name, file in cases_in(folder)
+    ]
 
 
 def read_table(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
@@ -153,7 +153,7 @@ def read_table(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     Raises
     ------
     InputError
-        If it cannot be read, is empty or lacks a column.
+        If it cannot be read, is empty, lacks a column, or a row holds more than its columns.
     """
     try:
         if not table.is_file():
@@ -161,12 +161,15 @@ def read_table(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
         if table.stat().st_size > MAX_TABLE_BYTES:
             raise InputError(f"{table.name} is too large for a table of cases; split it.")
         reader = csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"), newline=""))
-        rows = [{(k or "").strip().lower(): (v or "").strip() for k, v in row.items() if k} for row in reader]
+        records = list(reader)
+        rows = [{(k or "").strip().lower(): (v or "").strip() for k, v in row.items() if k} for row in records]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table.name} cannot be read as a CSV table; save it as CSV in UTF-8.") from error
     missing = [c for c in columns if c not in [(h or "").strip().lower() for h in reader.fieldnames or []]]
     if missing:
         raise InputError(f"{table.name} lacks the column {missing[0]}; it needs {', '.join(columns)}.")
+    if any("".join(record.get(None, ())).strip() for record in records):
+        raise InputError(f"{table.name} has a row of more values than columns; put quotes around values with commas.")
     if not rows:
         raise InputError(f"{table.name} holds no case; add one row a case.")
     return rows
@@ -195,13 +198,16 @@ def read_picture_case(row: PictureRow, note: Callable[[str], None]) -> PictureCa
     Raises
     ------
     InputError
-        If it is missing, cannot be read, or has no such slice.
+        If neither or both are given, it cannot be read, or has no such slice or plane.
     """
-    if row.image:
-        return PictureCase(read_picture_file(row.image), name=row.case)
-    if not row.volume:
+    if row.image and row.volume:
+        raise InputError("An image and a volume are given, which are two cases; leave one of the two out.")
+    if not row.image and not row.volume:
         raise InputError("This bundle needs a picture; fill in the column image, or volume.")
-    return PictureCase(read_volume(row.volume, "", note), chosen_slices(row.slices), row.case)
+    slices = chosen_slices(row.slices)
+    source = read_picture_file(row.image) if row.image else read_volume(row.volume, "", note)
+    # the case itself refuses what is no plane
+    return PictureCase(source, slices, row.case, cast("Plane | None", row.plane.lower() or None))
 
 
 def run_batch(

@@ -10,14 +10,15 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cadx.errors import InputError
 from cadx.explain.display import GRADCAM, MapKind
 from cadx.explain.maps import map_kind
-from cadx.models.bundle import Bundle
+from cadx.models.bundle import Bundle, BundleSettings
 from cadx.network import LoadedBundle, describe_explanation, no_map, versions
 from cadx.notices import Notice
 from cadx.picture_case import PictureCase, View
@@ -26,7 +27,8 @@ from cadx.result import Result
 from cadx.volume import Volume
 
 Progress = Callable[[str, float], None]
-Rule = Literal["mean", "most-confident"]
+Rule = Literal["mean", "most-confident", "most-suspicious"]
+RULES: tuple[Rule, ...] = get_args(Rule)
 PRESUMES = Notice(
     "presumes-finding",
     "This bundle presumes a tumour or other finding: none of its classes means that there is none, so it names one for "
@@ -38,12 +40,14 @@ PRESUMES = Notice(
 class PictureOptions:
     """How to read pictures.
 
-    ``rule``: of several slices, the mean of their probabilities, or those of the slice whose highest one is highest.
+    ``rule``: of several slices, the mean of their probabilities, or those of the slice whose highest one is highest, or
+    of the one whose suspicion (all classes but the negative ones) is highest. By default the most suspicious slice's
+    where the bundle has a negative class, since a finding on one slice is a finding, and else the mean.
     """
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    rule: Rule = "mean"
+    rule: Rule | None = None
     explain: bool = True
 
     def to_json(self) -> dict[str, object]:
@@ -55,13 +59,12 @@ class PictureOptions:
 class SliceReading:
     """One picture: what went in, what came out.
 
-    ``tensor`` is what the network was fed, (C, H, W) float32; ``own_map`` (rows, columns) is the map over the picture's
-    own pixels in the unit of its kind (:mod:`cadx.explain.display`), or None; ``suspicion`` is the probability of all
-    classes but the negative ones, None where the bundle has none.
+    The network is fed :func:`cadx.prepare.picture.prepare_picture` of ``view.picture``. ``probabilities`` are
+    (classes,); ``own_map`` (rows, columns) is the map over the picture's own pixels in the unit of its kind
+    (:mod:`cadx.explain.display`), or None; ``suspicion`` is as :func:`suspicion` makes it.
     """
 
     view: View
-    tensor: NDArray[np.float32]
     probabilities: NDArray[np.floating]
     own_map: NDArray[np.float32] | None
     suspicion: float | None
@@ -109,9 +112,11 @@ class PictureClassifier(LoadedBundle):
         Raises
         ------
         InputError
-            If nothing that was chosen shows anything.
+            If nothing that was chosen shows anything, a slice holds values that are no numbers, or the rule needs a
+            negative class that the bundle lacks.
         """
         options = options or PictureOptions()
+        rule_for(self.bundle.settings, options)
         report = progress or (lambda stage, fraction: None)
         start = time.perf_counter()
         report("prepare", 0.0)
@@ -126,9 +131,8 @@ class PictureClassifier(LoadedBundle):
         return replace(reading, result=replace(reading.result, timings_s=timings))
 
     def request_sha256(self, case: PictureCase, options: PictureOptions) -> str:
-        """Hash of all that a result follows from: bundle, image, slices and options."""
-        request = {"bundle": self.bundle.sha256, **case.identity(), "options": options.to_json()}
-        return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+        """As :func:`picture_request_sha256`."""
+        return picture_request_sha256(self.bundle, case, options)
 
     def _read(
         self,
@@ -148,10 +152,11 @@ class PictureClassifier(LoadedBundle):
             reading, layer = self._read_one(view, tensor, None if later else kind)
             readings.append(reading)
             report("classify", (number + 1) / steps)
-        probabilities, shown = ruled([r.probabilities for r in readings], options.rule)
+        rule = rule_for(self.bundle.settings, options)
+        probabilities, shown = ruled([r.probabilities for r in readings], rule, [r.suspicion for r in readings])
         if later:
-            for number, reading in enumerate(readings):
-                explained, layer = self._read_one(reading.view, reading.tensor, kind, int(probabilities.argmax()))
+            for number, (reading, tensor) in enumerate(zip(readings, tensors, strict=True)):
+                explained, layer = self._read_one(reading.view, tensor, kind, int(probabilities.argmax()))
                 readings[number] = replace(reading, own_map=explained.own_map)
                 report("classify", (len(views) + number + 1) / steps)
         if all(r.own_map is None for r in readings):
@@ -172,14 +177,7 @@ class PictureClassifier(LoadedBundle):
         found = self.forward(tensor, kind, class_index)
         own_map = None if found.own_map is None else to_picture(found.own_map, self.preparation, view.picture.shape)
         probabilities = self.probabilities(found.logits)
-        return SliceReading(view, tensor, probabilities, own_map, self._suspicion(probabilities)), found.layer
-
-    def _suspicion(self, probabilities: NDArray[np.floating]) -> float | None:
-        settings = self.bundle.settings
-        if not settings.negative:
-            return None
-        positive = [p for name, p in zip(settings.classes, probabilities, strict=True) if name not in settings.negative]
-        return float(np.sum(positive))
+        return SliceReading(view, probabilities, own_map, suspicion(probabilities, self.bundle.settings)), found.layer
 
     def _result(
         self,
@@ -207,10 +205,10 @@ class PictureClassifier(LoadedBundle):
             precision=self.precision,
             timings_s={},
             versions=versions(),
-            request_sha256=self.request_sha256(case, options),
+            request_sha256=picture_request_sha256(self.bundle, case, options),
             command=command,
             options=options.to_json(),
-            rule=_describe_rule(case, options.rule, readings, shown),
+            rule=_describe_rule(case, rule_for(settings, options), readings, shown),
             explanation=explanation,
         )
 
@@ -251,15 +249,51 @@ class PictureClassifier(LoadedBundle):
         return row if reading.suspicion is None else {**row, "suspicion": round(reading.suspicion, 6)}
 
 
-def ruled(probabilities: Sequence[NDArray[np.floating]], rule: Rule) -> tuple[NDArray[np.floating], int]:
+def picture_request_sha256(bundle: Bundle, case: PictureCase, options: PictureOptions) -> str:
+    """Hash of all that a result follows from: bundle, image, plane, slices and options."""
+    request = {"bundle": bundle.sha256, **case.identity(), "options": options.to_json()}
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+
+
+def suspicion(probabilities: NDArray[np.floating], settings: BundleSettings) -> float | None:
+    """Probability of all classes but the negative ones; None where the bundle has none."""
+    if not settings.negative:
+        return None
+    positive = [p for name, p in zip(settings.classes, probabilities, strict=True) if name not in settings.negative]
+    return float(np.sum(positive))
+
+
+def rule_for(settings: BundleSettings, options: PictureOptions) -> Rule:
+    """The rule that makes one answer of several slices.
+
+    Raises
+    ------
+    InputError
+        If slices are to be ranked by suspicion and the bundle has no negative class.
+    """
+    if options.rule is None:
+        return "most-suspicious" if settings.negative else "mean"
+    if options.rule == "most-suspicious" and not settings.negative:
+        raise InputError(
+            f"No class of {settings.name} means that there is no finding, so no slice is the most suspicious; take the "
+            "rule mean or most-confident."
+        )
+    return options.rule
+
+
+def ruled(
+    probabilities: Sequence[NDArray[np.floating]], rule: Rule, suspicions: Sequence[float | None] = ()
+) -> tuple[NDArray[np.floating], int]:
     """The case's probabilities (classes,) of those of its slices, and the number of the slice to show.
 
     >>> slices = [np.array([0.9, 0.1]), np.array([0.2, 0.8])]
     >>> ruled(slices, "mean"), ruled(slices[::-1], "most-confident")
     ((array([0.55, 0.45]), 0), (array([0.9, 0.1]), 1))
     """
-    if rule == "most-confident":
-        shown = int(np.argmax([p.max() for p in probabilities]))
+    if rule != "mean":
+        suspicious = [share or 0.0 for share in suspicions]
+        ranks = [float(p.max()) for p in probabilities] if rule == "most-confident" else suspicious
+        shown = int(np.argmax(ranks))
         return probabilities[shown], shown
     mean = np.mean(probabilities, axis=0)
     return mean, int(np.argmax([p[mean.argmax()] for p in probabilities]))
@@ -273,7 +307,8 @@ def _describe_rule(case: PictureCase, rule: Rule, readings: list[SliceReading], 
         return {"name": "chosen-slice", "text": f"The probabilities are those of slice {number} alone."}
     if rule == "mean":
         return {"name": rule, "text": f"The probabilities are the mean over {len(readings)} slices."}
-    text = f"The probabilities are those of slice {number}, the most confident of {len(readings)} slices."
+    which = rule.replace("-", " ")
+    text = f"The probabilities are those of slice {number}, the {which} of {len(readings)} slices."
     return {"name": rule, "text": text}
 
 

@@ -40,6 +40,7 @@ from cadx.errors import (
 )
 from cadx.picture_command import (
     ImageOption,
+    PlaneOption,
     RuleOption,
     SliceOption,
     VolumeOption,
@@ -155,6 +156,7 @@ def classify(
     image: ImageOption = "",
     volume: VolumeOption = "",
     slices: SliceOption = "",
+    plane: PlaneOption = None,
     rule: RuleOption = None,
     bundle: BundlePath = None,
     device: DeviceOption = DeviceName.auto,
@@ -177,8 +179,9 @@ def classify(
     from cadx.io.atomic import require_writable
 
     form = {"--t1": t1, "--t2": t2, "--roi": roi, **_volume_settings(start, windows, register, pad, roi_margin)}
-    if asks_for_picture({"--image": image, "--volume": volume, "--slice": slices, "--rule": rule}, form):
-        row = PictureRow("case", image, volume, slices)
+    ours = {"--image": image, "--volume": volume, "--slice": slices, "--plane": plane, "--rule": rule}
+    if asks_for_picture(ours, form):
+        row = PictureRow("case", image, volume, slices, plane or "")
         require_writable(out)
         output.require_apart(out, row.files)
         chosen = _bundle(bundle)
@@ -212,7 +215,9 @@ def batch(
     cases: Annotated[
         Path,
         typer.Option(
-            "--cases", help="CSV: case,t1,t2,roi (as the bundle needs); of a 2-D bundle case,image, or a folder."
+            "--cases",
+            help="CSV: case,t1,t2,roi (as the bundle needs); for a 2-D bundle case,image or case,volume,slice,plane, "
+            "or a folder of pictures and volumes.",
         ),
     ],
     out: Out,
@@ -230,8 +235,8 @@ def batch(
     as_json: Annotated[bool, typer.Option("--json", help="Print one result a line as JSON.")] = False,
     debug: Debug = False,
 ) -> int:
-    """Grade every case of a table: a folder a case and summary.csv in OUT."""
-    from cadx.batch import SUMMARY, read_cases, read_picture_cases, run_batch
+    """Grade every case of a table or a folder: a folder a case and summary.csv in OUT."""
+    from cadx.batch import read_cases, read_picture_cases, require_results_apart, run_batch
     from cadx.io.atomic import require_writable
     from cadx.prepare.picture import PictureSpec
 
@@ -242,9 +247,8 @@ def batch(
     else:
         require_only({"--rule": rule}, "volumes with a ROI")
     rows = read_picture_cases(cases) if pictures else read_cases(cases, chosen.volumes.channels)
+    require_results_apart(cases, out, rows)
     require_writable(out)
-    if cases.resolve() == (out / SUMMARY).resolve():
-        raise InputError(f"{cases.name} would be overwritten by the batch's own summary; give another --out.")
     failed = run_batch(
         rows,
         (_picture_classifier if pictures else _classifier)(chosen, device, precision),
@@ -288,14 +292,19 @@ def phantom(
     heads: Annotated[
         bool, typer.Option("--heads", help="Heads with a tumour or none: volumes and PNG slices.")
     ] = False,
+    every_slice: Annotated[
+        bool, typer.Option("--every-slice", help="Of --heads: every slice with its own label, not the best alone.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Make synthetic patients: T1, T2, masks, ROI and cases.csv; or heads for 2-D bundles."""
     from cadx.phantom import write_cohort
     from cadx.phantom.head import write_heads
 
+    if every_slice and not heads:
+        raise InputError("--every-slice is for the slices of --heads; add --heads or leave it out.")
     if heads:
-        print(f"{patients} synthetic heads in {write_heads(out, patients, seed)}")
+        print(f"{patients} synthetic heads in {write_heads(out, patients, seed, every_slice=every_slice)}")
         return
     table = write_cohort(out, patients, seed, workers=workers, progress=_counted("patients"))
     print(f"{patients} synthetic patients in {table}")

@@ -9,11 +9,15 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
+from cadx.bundle_filter import BundleFilter, BundleKind
 from cadx.errors import BundleError, InputError
 from cadx.io.jsonfile import JsonError, read_json
-from cadx.models.bundle import MANIFEST, SETTINGS, Bundle, BundleSettings
+from cadx.models.bundle import MANIFEST, PREPARATION, SETTINGS, Bundle, BundleSettings
+from cadx.prepare.picture import SCHEMA as PICTURE_SCHEMA
+from cadx.prepare.picture import PictureSpec
 
 IPMN_DEMO = "ipmn-phantom-demo"
+BRAIN_PHANTOM_DEMO = "brain-tumor-phantom-demo"
 MAX_UNPACKED_BYTES = 8 * 2**30
 
 
@@ -38,34 +42,35 @@ def shipped_bundle(name: str = IPMN_DEMO) -> Path:
     return folder
 
 
-def bundle_folders(own: Path, task: str | None = None) -> list[Path]:
+def bundle_folders(own: Path, wanted: BundleFilter | str | None = None) -> list[Path]:
     """Folders of bundles, shipped ones first; those that cannot be read are left out.
 
     Parameters
     ----------
     own
         The user's folder; need not exist.
-    task
-        Only bundles for this task.
+    wanted
+        Which ones: a filter, or a task's name; None takes all.
     """
+    accepted = BundleFilter.of(wanted)
     found = []
     for place in (shipped_folder(), own):
         for folder in sorted(place.iterdir()) if place.is_dir() else ():
-            known = _task_of(folder) if (folder / MANIFEST).is_file() else None
-            if known is not None and task in (None, known):
+            known = _task_and_kind(folder) if (folder / MANIFEST).is_file() else None
+            if known is not None and accepted.accepts(*known):
                 found.append(folder)
     return found
 
 
-def import_bundle(source: Path, own: Path, task: str | None = None) -> Path:
+def import_bundle(source: Path, own: Path, wanted: BundleFilter | str | None = None) -> Path:
     """Copy a bundle, a folder or a zip of one, into the user's folder after checking every byte; returns its place.
 
-    No network is used. The same bundle imported again is left as it is.
+    No network is used. The same bundle imported again is left as it is. ``wanted`` is as for :func:`bundle_folders`.
 
     Raises
     ------
     InputError
-        If it is for another task, or there already is another bundle of that name.
+        If it is not one of those wanted, or there already is another bundle of that name.
     BundleError
         If it is no whole bundle.
     """
@@ -74,8 +79,10 @@ def import_bundle(source: Path, own: Path, task: str | None = None) -> Path:
         copied = _unpacked(source, Path(stage)) if source.is_file() else _copied(source, Path(stage))
         bundle = Bundle.load(copied)
         name = bundle.settings.name
-        if task is not None and bundle.settings.task != task:
-            raise InputError(f"{source.name} is a bundle for {bundle.settings.task}, not for {task}; choose another.")
+        kind: BundleKind = "pictures" if isinstance(bundle.preparation, PictureSpec) else "volumes"
+        complaint = BundleFilter.of(wanted).complaint(bundle.settings.task, kind)
+        if complaint:
+            raise InputError(f"{source.name} {complaint}; choose another.")
         place = own / name
         if place.exists():
             if Bundle.load(place).sha256 == bundle.sha256:
@@ -85,12 +92,15 @@ def import_bundle(source: Path, own: Path, task: str | None = None) -> Path:
     return place
 
 
-def _task_of(folder: Path) -> str | None:
+def _task_and_kind(folder: Path) -> tuple[str, BundleKind] | None:
     """Read without checking the weights, which may take seconds; every use checks them."""
     try:
-        return BundleSettings.model_validate(read_json(folder / SETTINGS)).task
+        task = BundleSettings.model_validate(read_json(folder / SETTINGS)).task
+        preparation = read_json(folder / PREPARATION)
     except (JsonError, ValidationError):
         return None
+    pictures = isinstance(preparation, dict) and preparation.get("schema") == PICTURE_SCHEMA
+    return task, "pictures" if pictures else "volumes"
 
 
 def _copied(source: Path, stage: Path) -> Path:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cadx.errors import InputError
 from cadx.geometry import Array
 from cadx.notices import Notice
+from cadx.planes import Plane
 from cadx.prepare.picture import Picture
 from cadx.prepare.stack import Stack
 from cadx.volume import Volume
@@ -22,12 +23,46 @@ INTENSITY = "each slice from its own minimum (0) to its own maximum (255)"
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One picture to read; of a slice also its stored number, its place (mm) and its middle (RAS mm)."""
+    """One picture to read.
 
-    picture: Picture
+    Parameters
+    ----------
+    source
+        The picture, or the stack that the slice is of.
+    index
+        Stored number of the slice; None of a picture.
+    """
+
+    source: Picture | Stack
     index: int | None = None
-    position_mm: float | None = None
-    center_ras: Array | None = None
+
+    @cached_property
+    def picture(self) -> Picture:
+        """Of a slice made at the first use, so that many views cost nothing.
+
+        Raises
+        ------
+        InputError
+            If the slice shows nothing or holds values that are no numbers.
+        """
+        if isinstance(self.source, Picture):
+            return self.source
+        return self.source.picture(self._number)
+
+    @property
+    def position_mm(self) -> float | None:
+        """Place of a slice along the patient's axis, mm."""
+        return None if isinstance(self.source, Picture) else self.source.position_mm(self._number)
+
+    @property
+    def center_ras(self) -> Array | None:
+        """Middle of a slice, (3,) RAS mm."""
+        return None if isinstance(self.source, Picture) else self.source.center_ras(self._number)
+
+    @property
+    def _number(self) -> int:
+        assert self.index is not None
+        return self.index
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,21 +77,25 @@ class PictureCase:
         Of a volume: numbers from 0 in its own stored order; None takes all.
     name
         For messages and tables; not a patient's name.
+    plane
+        Of a volume: "axial", "coronal" or "sagittal"; None takes that of the acquisition.
 
     Raises
     ------
     InputError
-        If there is no such slice.
+        If there is no such slice or plane, or one is chosen of a picture.
     """
 
     source: Picture | Volume
     slices: Sequence[int] | None = None
     name: str = "case"
+    plane: Plane | None = None
 
     def __post_init__(self) -> None:
         stack = self.stack
-        if stack is None and self.slices is not None:
-            raise InputError(f"{self.name} is a single picture and has no slices to choose; leave the choice out.")
+        if stack is None and (self.slices is not None or self.plane is not None):
+            what = "slices" if self.slices is not None else "plane"
+            raise InputError(f"{self.name} is a single picture and has no {what} to choose; leave the choice out.")
         if stack is not None and self.slices is not None:
             if not len(self.slices):
                 raise InputError(f"{self.name}: no slice was chosen; choose at least one.")
@@ -66,7 +105,7 @@ class PictureCase:
     @cached_property
     def stack(self) -> Stack | None:
         """The volume's slices; None for a picture."""
-        return Stack.of(self.source) if isinstance(self.source, Volume) else None
+        return Stack.of(self.source, self.plane) if isinstance(self.source, Volume) else None
 
     @cached_property
     def wanted(self) -> tuple[int, ...]:
@@ -81,21 +120,27 @@ class PictureCase:
         return tuple(i for i in self.wanted if _is_even(self._stack.values(i)))
 
     def views(self) -> list[View]:
-        """The pictures to read, empty slices left out.
+        """The pictures to read, by place in the patient, empty slices left out.
 
         Raises
         ------
         InputError
-            If none is left, or a slice holds values that are no numbers.
+            If none is left.
         """
+        self.require_visible()
         if isinstance(self.source, Picture):
-            return [View(self.source)]
-        stack, empty = self._stack, set(self.empty)
-        if len(empty) == len(self.wanted):
+            return [self.view()]
+        empty = set(self.empty)
+        return [self.view(i) for i in self.wanted if i not in empty]
+
+    def view(self, index: int | None = None) -> View:
+        """The picture itself, or a slice of the volume by its stored number."""
+        return View(self.source if isinstance(self.source, Picture) else self._stack, index)
+
+    def require_visible(self) -> None:
+        """Raise :class:`InputError` where all chosen slices are empty; looks no further than the first that is not."""
+        if isinstance(self.source, Volume) and all(_is_even(self._stack.values(i)) for i in self.wanted):
             raise InputError(f"{self.source.name} shows nothing in the chosen slices; choose others.")
-        return [
-            View(stack.picture(i), i, stack.position_mm(i), stack.center_ras(i)) for i in self.wanted if i not in empty
-        ]
 
     def notices(self) -> list[Notice]:
         """What is noteworthy before anything is computed."""
@@ -114,7 +159,7 @@ class PictureCase:
         if isinstance(self.source, Picture):
             return {"images": {"image": self.source.sha256}}
         slices = None if self.slices is None else sorted(self._stack.from_first(i) for i in self.wanted)
-        return {"images": {"volume": self.source.sha256()}, "slices": slices}
+        return {"images": {"volume": self.source.sha256()}, "plane": self._stack.plane, "slices": slices}
 
     def describe(self) -> dict[str, Any]:
         """As ``result.json`` says it under ``inputs``."""

@@ -14,11 +14,20 @@ if TYPE_CHECKING:
     from cadx.classify_picture import PictureOptions
 
 
+class PlaneName(StrEnum):
+    """Which way a volume is cut."""
+
+    axial = "axial"
+    coronal = "coronal"
+    sagittal = "sagittal"
+
+
 class RuleName(StrEnum):
     """How slices make the case's answer."""
 
     mean = "mean"
     most_confident = "most-confident"
+    most_suspicious = "most-suspicious"
 
 
 ImageOption = Annotated[str, typer.Option("--image", help="For a 2-D bundle: PNG, JPEG, BMP, TIFF or DICOM image.")]
@@ -28,8 +37,11 @@ VolumeOption = Annotated[
 SliceOption = Annotated[
     str, typer.Option("--slice", help="Of --volume: number in its own order from 0, such as 7 or 3,5-9, or all.")
 ]
+PlaneOption = Annotated[
+    PlaneName | None, typer.Option("--plane", help="Of --volume: which way it is cut; by default as it was acquired.")
+]
 RuleOption = Annotated[
-    RuleName | None, typer.Option("--rule", help="Of several slices: mean (default), or the most confident one's.")
+    RuleName | None, typer.Option("--rule", help="How several slices make one answer; see the README.")
 ]
 
 
@@ -72,4 +84,4 @@ def picture_options(rule: RuleName | None, explain: bool) -> PictureOptions:
     """As the classifier takes them."""
     from cadx.classify_picture import PictureOptions
 
-    return PictureOptions(rule=(rule or RuleName.mean).value, explain=explain)
+    return PictureOptions(rule=rule.value if rule else None, explain=explain)

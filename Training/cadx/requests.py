@@ -8,6 +8,8 @@ import numpy as np
 from pydantic import Field, TypeAdapter
 
 from cadx.classify import Options
+from cadx.classify_picture import PictureOptions
+from cadx.planes import Plane
 from cadx.prepare.spec import Strict
 from cadx.roi import Roi
 
@@ -74,6 +76,22 @@ class Classify(Strict):
     command: tuple[str, ...] = ()
 
 
-REQUEST: TypeAdapter[Prepare | Load | Describe | Classify] = TypeAdapter(
-    Annotated[Prepare | Load | Describe | Classify, Field(discriminator="do")]
-)
+class Read(Strict):
+    """Read the picture, or slices of the volume, in ``folder``; the map is left in ``answers``, a folder of its own.
+
+    ``slices`` count from 0 in the volume's stored order, None takes all; ``plane`` None takes that of the acquisition.
+    """
+
+    do: Literal["read"] = "read"
+    id: int
+    folder: str
+    answers: str
+    slices: tuple[int, ...] | None = None
+    plane: Plane | None = None
+    options: PictureOptions = PictureOptions()
+    name: str = "case"
+    command: tuple[str, ...] = ()
+
+
+Request = Prepare | Load | Describe | Classify | Read
+REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="do")])

@@ -22,7 +22,7 @@ from cadx.pictures import (
     foot_inches,
     new_figure,
 )
-from cadx.prepare.stack import DIRECTIONS, EDGES, PLANES
+from cadx.planes import PLANES, position_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,16 +108,6 @@ def draw_slice_profile(path: Path, reading: PictureReading) -> None:
     draw_shares(path, reading.result, places, [row["probabilities"] for row in table], f"slice, {words} (mm)")
 
 
-def position_text(plane: str, position_mm: float, digits: int = 0) -> str:
-    """A slice's place with its letter instead of a sign.
-
-    >>> position_text("axial", -12.0), position_text("sagittal", 3.0)
-    ('I 12 mm', 'R 3 mm')
-    """
-    letter = DIRECTIONS[PLANES.index(plane)][position_mm < 0]
-    return f"{letter} {abs(position_mm):.{digits}f} mm"
-
-
 def _chosen(reading: PictureReading) -> list[SliceReading]:
     """At most so many slices, the shown one among them."""
     count = len(reading.slices)
@@ -151,7 +141,7 @@ def _show(
     stack = reading.case.stack
     if letters and stack is not None:
         shade = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.6, "pad": 1.5}
-        for letter, where, side in zip(EDGES[stack.axis], (0.015, 0.985), ("left", "right"), strict=True):
+        for letter, where, side in zip(stack.edges, (0.015, 0.985), ("left", "right"), strict=True):
             axes.text(where, 0.5, letter, color=INK, fontsize=10, ha=side, bbox=shade, transform=axes.transAxes)
     axes.set_axis_off()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,10 @@ from cadx.volume import Volume
 
 TUMOUR, NONE = "tumour", "no tumour"
 TABLE = "cases.csv"
-COLUMNS = ("case", "image", "label", "patient", "volume")
+COLUMNS = ("case", "image", "label", "patient", "head")
 SIZE, SPACING_MM = (84, 100, 12), (2.2, 2.2, 9.0)
+# about 1 cm2: with less, a slice of a tumour's edge is an example of neither class
+CLEAR_PIXELS = 20
 # a tumour is no brighter than the scalp: scaled from minimum to maximum, a slice's contrast gives no class away
 SCALP, SKULL, BRAIN, WHITE, FLUID, ENHANCED = 640.0, 60.0, 300.0, 380.0, 110.0, 600.0
 NOISE = 18.0
@@ -43,6 +46,13 @@ class HeadPhantom:
         """Stored number of the slice with most tumour, or of the middle one."""
         counts = self.tumour.voxels.sum(axis=(1, 2))
         return int(counts.argmax()) if counts.any() else len(counts) // 2
+
+    def label_of(self, index: int) -> str | None:
+        """Whether a slice (stored number) shows tumour; None where it shows too little to be called either."""
+        pixels = int(self.tumour.voxels[index].sum())
+        if 0 < pixels < CLEAR_PIXELS:
+            return None
+        return TUMOUR if pixels else NONE
 
 
 def make_head(seed: int, index: int = 0, tumour: bool | None = None) -> HeadPhantom:
@@ -85,32 +95,58 @@ def make_head(seed: int, index: int = 0, tumour: bool | None = None) -> HeadPhan
     )
 
 
-def write_heads(out: Path, heads: int, seed: int) -> Path:
-    """Write heads as volumes and one slice of each as PNG, ``cases.csv`` and ``dataset.json``, which marks them as
-    synthetic; returns the table, which ``cadx batch`` and ``cadx train`` take.
+def write_heads(out: Path, heads: int, seed: int, *, every_slice: bool = False) -> Path:
+    """Write heads as volumes and slices as PNG, ``cases.csv`` and ``dataset.json``, which marks them as synthetic.
+
+    Parameters
+    ----------
+    out
+        New or empty folder.
+    heads, seed
+        How many, and which: head ``n`` is ``make_head(seed, n)``.
+    every_slice
+        Every slice with a label of its own instead of one a head, the best (:meth:`HeadPhantom.label_of`); slices with
+        a sliver of tumour are left out. The column ``patient`` says which belong together, ``slice`` the stored number.
+
+    Returns
+    -------
+    Path
+        Of the table, which ``cadx batch`` and ``cadx train`` take.
 
     Raises
     ------
     InputError
-        If ``out`` is not new or empty, or cannot be written.
+        If ``heads`` is below 1, or ``out`` is not new or empty, or cannot be written.
     """
     from PIL import Image
 
     if heads < 1:
         raise InputError("At least one head must be asked for; give a number of 1 or more.")
     with staged_folder(out) as stage:
-        rows = []
+        rows: list[tuple[object, ...]] = []
         for index in range(heads):
             made, name = make_head(seed, index), f"head-{index:04d}"
+            stack = Stack.of(made.volume)
             write_volume(stage / f"{name}.nii.gz", made.volume)
-            pixels = Stack.of(made.volume).picture(made.best_slice).pixels
-            Image.fromarray(pixels).save(stage / f"{name}.png")
-            rows.append((name, f"{name}.png", made.label, name, f"{name}.nii.gz"))
+            for number, label in _examples(made) if every_slice else [(made.best_slice, made.label)]:
+                case = f"{name}-{number:02d}" if every_slice else name
+                Image.fromarray(stack.picture(number).pixels).save(stage / f"{case}.png")
+                rows.append((case, f"{case}.png", label, name, f"{name}.nii.gz", number))
+        columns = (*COLUMNS, "slice") if every_slice else COLUMNS
         with (stage / TABLE).open("w", encoding="utf-8", newline="") as stream:
-            csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
+            table = csv.writer(stream, lineterminator="\n")
+            table.writerows([columns, *(row[: len(columns)] for row in rows)])
         marker = synthetic_marker("cadx.phantom.head", seed, heads)
         (stage / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
     return out / TABLE
+
+
+def _examples(made: HeadPhantom) -> Iterator[tuple[int, str]]:
+    """Stored number and label of every slice that shows something and is an example of a class."""
+    for number, values in enumerate(made.volume.voxels):
+        label = made.label_of(number)
+        if label is not None and values.min() < values.max():
+            yield number, label
 
 
 def _geometry(rng: np.random.Generator) -> Geometry:

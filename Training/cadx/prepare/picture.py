@@ -171,15 +171,15 @@ def resize_picture(pixels: Bytes, spec: PictureSpec) -> Bytes:
     image = Image.fromarray(np.ascontiguousarray(pixels))
     if spec.channels == 1 and image.mode != "L":
         image = image.convert("L")
-    rows, columns = pixels.shape[:2]
-    placed = _placed(rows, columns, spec)
-    resized = image.resize(placed.size, Image.Resampling.BILINEAR, box=placed.box)
-    if placed.size != (spec.pixels, spec.pixels):
-        square = Image.new(image.mode, (spec.pixels, spec.pixels))
-        square.paste(resized, placed.corner)
-        resized = square
-    out = np.asarray(resized)
+    out = np.asarray(_squared(image, spec))
     return np.array(out[None] if out.ndim == 2 else np.moveaxis(out, 2, 0), order="C")
+
+
+def to_square(own_map: NDArray[Any], spec: PictureSpec) -> NDArray[np.float32]:
+    """A map over a picture's own pixels (rows, columns) on the square that the network saw, (pixels, pixels)."""
+    from PIL import Image
+
+    return np.array(_squared(Image.fromarray(np.ascontiguousarray(own_map, dtype=np.float32)), spec))
 
 
 def prepare_picture(pixels: Bytes, spec: PictureSpec) -> NDArray[np.float32]:
@@ -219,6 +219,19 @@ def to_picture(network_map: NDArray[Any], spec: PictureSpec, shape: tuple[int, i
     seen = values.resize(size, Image.Resampling.BILINEAR, box=covered)
     out[first_row:last_row, first_column:last_column] = np.asarray(seen)
     return out
+
+
+def _squared(image: Image.Image, spec: PictureSpec) -> Image.Image:
+    """Resized as the spec says; black, or 0, where the picture does not reach."""
+    from PIL import Image
+
+    placed = _placed(image.height, image.width, spec)
+    resized = image.resize(placed.size, Image.Resampling.BILINEAR, box=placed.box)
+    if placed.size == (spec.pixels, spec.pixels):
+        return resized
+    square = Image.new(image.mode, (spec.pixels, spec.pixels))
+    square.paste(resized, placed.corner)
+    return square
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """A volume as slices the way a radiologist sees them, whatever its storage, and maps of slices put back into it.
 
-The slices are those of the acquisition: along the axis whose spacing is unlike the other two, which are alike (1 %);
-along the longest spacing where all three differ; axial where all three are alike. Axial slices have anterior up and the
-patient's right on the left, coronal ones superior up and the right on the left, sagittal ones superior up and anterior
-on the left. No voxel is interpolated.
+Where no plane is chosen, the slices are those of the acquisition: along the axis whose spacing is unlike the other two,
+which are alike (1 %); along the longest spacing where all three differ; axial where all three are alike; a volume of a
+single slice is that slice. Axial slices have anterior up and the patient's right on the left, coronal ones superior up
+and the right on the left, sagittal ones superior up and anterior on the left. No voxel is interpolated.
 
 A slice becomes 8 bits from its own minimum (0) to its own maximum (255), whatever type it is stored in.
 """
@@ -21,13 +21,11 @@ from numpy.typing import NDArray
 from cadx.errors import InputError
 from cadx.geometry import Array, Geometry
 from cadx.notices import Notice
+from cadx.planes import PLANES, Plane
 from cadx.prepare.picture import Picture, picture_of
 from cadx.volume import Volume
 
-PLANES = ("sagittal", "coronal", "axial")
-DIRECTIONS = (("R", "L"), ("A", "P"), ("S", "I"))
-EDGES = (("A", "P"), ("R", "L"), ("R", "L"))
-"""Letters at the left and the right edge of a displayed slice, by the stack's axis."""
+_EDGES = (("A", "P"), ("R", "L"), ("R", "L"))
 ALIKE = 0.01
 SQUARE = 0.1
 
@@ -57,14 +55,31 @@ class Stack:
     axis: int
 
     @classmethod
-    def of(cls, volume: Volume) -> Stack:
-        """Along the volume's own acquisition stack."""
-        return cls(volume, stack_axis(volume.canonical_geometry().spacing))
+    def of(cls, volume: Volume, plane: Plane | None = None) -> Stack:
+        """The slices nearest to ``plane``; None: those of the volume's own acquisition.
+
+        Raises
+        ------
+        InputError
+            If there is no such plane.
+        """
+        if plane is None:
+            canonical = volume.canonical_geometry()
+            single = [axis for axis in range(3) if canonical.size_ijk[axis] == 1]
+            return cls(volume, single[0] if len(single) == 1 else stack_axis(canonical.spacing))
+        if plane not in PLANES:
+            raise InputError(f"There is no plane '{plane}'; choose axial, coronal or sagittal.")
+        return cls(volume, PLANES.index(plane))
 
     @property
-    def plane(self) -> str:
-        """ "axial", "coronal" or "sagittal": whichever is nearest."""
+    def plane(self) -> Plane:
+        """Whichever is nearest."""
         return PLANES[self.axis]
+
+    @property
+    def edges(self) -> tuple[str, str]:
+        """Letters of the patient's directions at the left and the right edge of a displayed slice."""
+        return _EDGES[self.axis]
 
     @property
     def count(self) -> int:

@@ -41,7 +41,7 @@ def _data(study: StudySpec, synthetic: bool, training: dict[str, Any]) -> str:
     if cases.get("validation"):
         counts += f", {cases['validation']} for choosing the epoch"
     if synthetic:
-        return f"Synthetic abdomens made by `cadx phantom`; no patient data. {counts}."
+        return f"Synthetic phantoms made by `cadx phantom`; no patient data. {counts}."
     return f"{counts}, split by {study.split.unit}."
 
 
