@@ -1,9 +1,10 @@
 """All module tests in the application itself, with a verdict as JSON:
 
-Slicer --testing --no-splash --no-main-window --python-script Testing/in_slicer.py [--] [verdict.json]
+Slicer --testing --no-splash --no-main-window --python-script Testing/in_slicer.py [--] [verdict.json] [MODULE ...]
 
-Needs the extension's modules on Slicer's module paths and its packages installed. Exit code 0 if all tests passed, else
-1. On the test host: python Testing/in_slicer.py --host [verdict.json].
+Needs the extension's modules on Slicer's module paths and its packages installed; without names of modules all are
+tested. Exit code 0 if all tests passed, else 1. On the test host: python Testing/in_slicer.py --host [verdict.json]
+[MODULE ...].
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-MODULES = ("IPMNClassifier",)
+MODULES = ("IPMNClassifier", "TumorClassifier")
 
 
 def run(module: str) -> dict[str, object]:
@@ -25,7 +26,8 @@ def run(module: str) -> dict[str, object]:
     folder = REPOSITORY / module / "Testing" / "Python"
     sys.path.insert(0, str(folder))
     start = time.monotonic()
-    suite = unittest.defaultTestLoader.discover(str(folder), "test_*.py")
+    # a loader of its own: one that has looked into a module's folder takes it for the top of the next
+    suite = unittest.TestLoader().discover(str(folder), "test_*.py")
     outcome = unittest.TextTestRunner(verbosity=2).run(suite)
     broken = [*outcome.failures, *outcome.errors]
     return {
@@ -53,9 +55,11 @@ def main(arguments: list[str]) -> int:
         return 0
     host = "--host" in arguments
     names = [name for name in arguments if not name.startswith("--")]
-    verdict = Path(names[0] if names else "in_slicer.json")
+    modules = [name for name in names if name in MODULES]
+    files = [name for name in names if name not in MODULES]
+    verdict = Path(files[0] if files else "in_slicer.json")
     results = {}
-    for module in MODULES:
+    for module in modules or MODULES:
         with ExitStack() as stack:
             stack.enter_context(on_host(module) if host else nullcontext())
             results[module] = run(module)

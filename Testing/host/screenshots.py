@@ -23,7 +23,7 @@ def main() -> int:
     if not (REPOSITORY / given.module / "Testing" / "Python" / "states.py").is_file():
         parser.error(f"there is no module {given.module} with states to photograph")
     tests = REPOSITORY / given.module / "Testing" / "Python"
-    sys.path[:0] = [str(REPOSITORY / "Training"), str(tests)]
+    sys.path[:0] = [str(REPOSITORY / "Training"), str(tests), str(REPOSITORY / "Testing" / "modules")]
     from slicer_host import Host
     from slicer_host.opened import opened
 

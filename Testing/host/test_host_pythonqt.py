@@ -206,3 +206,49 @@ def test_an_exception_in_a_slot_is_printed_and_noted(host: Any, capsys: pytest.C
     button.connect("clicked()", fail)
     button.click()
     assert [str(error) for error in host.errors] == ["from a slot"]
+
+
+def test_a_filter_made_in_python_sees_events_and_can_stop_them(host: Any) -> None:
+    import qt
+
+    class Filter(qt.QObject):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[int] = []
+
+        def eventFilter(self, watched: Any, event: Any) -> bool:
+            if event.type() != qt.QEvent.MouseButtonPress:
+                return False
+            self.seen.append(event.position().x())
+            return event.button() == qt.Qt.LeftButton
+
+    button, clicks, watching = qt.QPushButton(), [], Filter()
+    button.connect("pressed()", lambda: clicks.append(1))
+    place, left, none = qt.QPointF(7, 3), qt.Qt.LeftButton, qt.Qt.NoModifier
+
+    def press() -> None:
+        event = qt.QMouseEvent(qt.QEvent.MouseButtonPress, place, place, left, left, none)
+        qt.QApplication.sendEvent(button, event)
+
+    button.installEventFilter(watching)
+    press()
+    assert (watching.seen, clicks) == ([7], [])
+    button.removeEventFilter(watching)
+    press()
+    assert (watching.seen, clicks) == ([7], [1])
+
+
+def test_a_table_tells_what_is_selected(host: Any) -> None:
+    """Its counts are properties, its current row is a method; blocked, it selects without telling."""
+    import qt
+
+    table, seen = qt.QTableWidget(3, 2), []
+    table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
+    table.connect("itemSelectionChanged()", lambda: seen.append(table.currentRow()))
+    table.setItem(1, 0, qt.QTableWidgetItem("one"))
+    table.selectRow(1)
+    before = table.blockSignals(True)
+    table.selectRow(2)
+    table.blockSignals(before)
+    assert (seen, table.currentRow(), table.rowCount) == ([1], 2, 3)
+    assert table.item(1, 0).text() == "one"

@@ -17,10 +17,30 @@ else:
     sys.path.insert(0, str(REPOSITORY / "Testing" / "host"))
 
 
+MODULES = [f"{name}/{name}.py" for name in ("IPMNClassifier", "TumorClassifier")]
+
+
 @pytest.fixture
 def ipmn_panel() -> Iterator[Any]:
     """The panel of IPMNClassifier on an empty scene."""
+    yield from panel_of(MODULES[0])
+
+
+@pytest.fixture
+def tumor_panel() -> Iterator[Any]:
+    """The panel of TumorClassifier on an empty scene."""
+    yield from panel_of(MODULES[1])
+
+
+@pytest.fixture(params=MODULES, ids=lambda module: module.partition("/")[0])
+def module(request: pytest.FixtureRequest) -> Path:
+    """The file of each module."""
+    return REPOSITORY / str(request.param)
+
+
+def panel_of(module: str) -> Iterator[Any]:
+    """A panel, and everything put back afterwards."""
     from slicer_host.opened import opened
 
-    with opened(REPOSITORY / "IPMNClassifier" / "IPMNClassifier.py") as panel:
+    with opened(REPOSITORY / module) as panel:
         yield panel

@@ -23,8 +23,7 @@ host.reset()
 """
 
 
-def opening(repository) -> list[str]:
-    module = repository / "IPMNClassifier" / "IPMNClassifier.py"
+def opening(repository, module) -> list[str]:
     code = OPEN.format(host=str(repository / "Testing" / "host"), module=str(module), heavy=HEAVY)
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=package_environment(), check=True
@@ -32,13 +31,12 @@ def opening(repository) -> list[str]:
     return done.stdout.split()
 
 
-def test_opening_the_panel_loads_nothing_heavy(repository):
-    assert opening(repository) == []
+def test_opening_the_panel_loads_nothing_heavy(repository, module):
+    assert opening(repository, module) == []
 
 
-def test_the_module_opens_without_the_packages_that_slicer_does_not_bring(repository):
+def test_the_module_opens_without_the_packages_that_slicer_does_not_bring(repository, module):
     blocked = f"import sys\nfor name in {HEAVY!r}: sys.modules[name] = None\n"
-    module = repository / "IPMNClassifier" / "IPMNClassifier.py"
     code = blocked + OPEN.format(host=str(repository / "Testing" / "host"), module=str(module), heavy=())
     code += "\nassert not host.errors, host.errors"
     done = subprocess.run(
@@ -71,7 +69,7 @@ def test_the_grid_follows_the_roi(ipmn_panel):
 
 
 @pytest.mark.parametrize("name", ["torch", "timm", "monai"])
-def test_grading_leaves_the_heavy_packages_to_the_worker(repository, name):
-    module = repository / "IPMNClassifier" / "IPMNClassifier.py"
-    text = module.read_text() + (repository / "Training" / "cadx" / "slicer" / "ipmn.py").read_text()
+def test_grading_leaves_the_heavy_packages_to_the_worker(repository, module, name):
+    room = repository / "Training" / "cadx" / "slicer"
+    text = module.read_text() + "".join(path.read_text() for path in room.rglob("*.py"))
     assert f"import {name}" not in text

@@ -12,8 +12,9 @@ from cadx.errors import InputError
 from cadx.geometry import Geometry
 from cadx.roi import Roi
 from cadx.slicer import node_to_roi, roi_to_node, volume_to_node
-from cadx.slicer.fitting import FitSource, fit_roi, fit_sources
+from cadx.slicer.fitting import fit_roi, fit_sources
 from cadx.slicer.rois import set_roi
+from cadx.slicer.segments import MaskSource
 from cadx.volume import Volume
 
 from slicer_samples import AXES, rotation, volume
@@ -124,7 +125,7 @@ def new_roi(scene):
     return scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "R")
 
 
-def pancreas(scene) -> FitSource:
+def pancreas(scene) -> MaskSource:
     return fit_sources(scene)[0]
 
 

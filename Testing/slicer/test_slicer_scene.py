@@ -113,7 +113,9 @@ def test_the_case_is_one_folder_of_the_data_tree(bundle, scene):
     load_scene(scene, bundle[0])
     (found,) = find_cases(scene)
     tree = scene.GetSubjectHierarchyNode()
-    parents = {tree.GetItemName(tree.GetItemParent(tree.GetItemByDataNode(n))) for n in vars(found).values()}
+    nodes = [node for node in vars(found).values() if node is not None]
+    assert len(nodes) == 6
+    parents = {tree.GetItemName(tree.GetItemParent(tree.GetItemByDataNode(node))) for node in nodes}
     assert parents == {"case"}
 
 

@@ -14,6 +14,8 @@ import pytest
 
 MODULES = Path("lib/Slicer-5.12/qt-scripted-modules")
 PACKAGE = MODULES / "cadx"
+NAMES = ("IPMNClassifier", "TumorClassifier")
+SCRIPTS = ("batch", "classify")
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +49,12 @@ def test_every_file_of_the_package_and_the_bundles_is_there(trees, repository, t
     assert found == wanted
 
 
-def test_the_module_s_files_are_installed_and_nothing_else(trees, repository):
+def test_the_modules_files_are_installed_and_nothing_else(trees):
     found = {p.relative_to(trees["install"] / MODULES) for p in (trees["install"] / MODULES).rglob("*") if p.is_file()}
     found = {path for path in found if path.parts[0] != "cadx"}
-    assert found == {
-        Path("IPMNClassifier.py"),
-        Path("IPMNClassifierScripts/batch.py"),
-        Path("IPMNClassifierScripts/classify.py"),
-        Path("Resources/Icons/IPMNClassifier.png"),
-        Path("Resources/UI/IPMNClassifier.ui"),
-    }
+    wanted = {f"{name}{end}" for name in NAMES for end in (".py", *(f"Scripts/{script}.py" for script in SCRIPTS))}
+    wanted |= {f"Resources/{place}" for name in NAMES for place in (f"Icons/{name}.png", f"UI/{name}.ui")}
+    assert found == {Path(path) for path in wanted}
 
 
 INSTALLED_PANEL = """
@@ -67,23 +65,36 @@ import slicer
 host = Host()
 panel = host.open({module!r})
 import cadx
-from cadx.slicer.sample import add_phantom
-nodes = add_phantom(slicer.mrmlScene)
-parameters = panel.logic.getParameterNode()
-parameters.t1Volume, parameters.t2Volume, parameters.roi = nodes.t1, nodes.t2, nodes.roi
-assert host.until(lambda: panel.tiles.shown is not None, 60), panel.tiles.status
+{use}
 panel.ui.modelButton.collapsed = False
 print(cadx.__file__, panel.model.folder)
 assert not host.errors, host.errors
 host.reset()
 """
 
+USES = {
+    "IPMNClassifier": """
+from cadx.slicer.sample import add_phantom
+nodes = add_phantom(slicer.mrmlScene)
+parameters = panel.logic.getParameterNode()
+parameters.t1Volume, parameters.t2Volume, parameters.roi = nodes.t1, nodes.t2, nodes.roi
+assert host.until(lambda: panel.tiles.shown is not None, 60), panel.tiles.status
+""",
+    "TumorClassifier": """
+from cadx.slicer.sample import add_head
+panel.chooseSample(add_head(slicer.mrmlScene))
+assert host.until(lambda: panel.picture.shown is not None, 60), panel.picture.status
+""",
+}
 
-def test_the_panel_opens_and_works_from_the_installed_tree(trees, repository):
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_panel_opens_and_works_from_the_installed_tree(trees, repository, name):
     pytest.importorskip("slicer_core")
     pytest.importorskip("PySide6")
     where = trees["install"] / MODULES
-    code = INSTALLED_PANEL.format(host=str(repository / "Testing" / "host"), module=str(where / "IPMNClassifier.py"))
+    host, module = str(repository / "Testing" / "host"), str(where / f"{name}.py")
+    code = INSTALLED_PANEL.format(host=host, module=module, use=USES[name])
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -97,21 +108,25 @@ def test_the_panel_opens_and_works_from_the_installed_tree(trees, repository):
     assert Path(package).is_relative_to(where) and Path(bundle).is_relative_to(where)
 
 
-@pytest.mark.parametrize("name", ["classify", "batch"])
-def test_the_installed_scripts_find_the_package(trees, name):
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_installed_scripts_find_the_package(trees, name, script):
     where = trees["install"] / MODULES
-    script = where / "IPMNClassifierScripts" / f"{name}.py"
+    file = where / f"{name}Scripts" / f"{script}.py"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, str(script), "--help"], capture_output=True, text=True, env=environment, cwd=where, check=True
+        [sys.executable, str(file), "--help"], capture_output=True, text=True, env=environment, cwd=where, check=True
     )
     assert "--out" in done.stdout
 
 
-def test_the_module_s_tests_are_registered(trees):
+@pytest.mark.parametrize("name", NAMES)
+def test_the_modules_tests_are_registered(trees, repository, name):
     listed = "\n".join(path.read_text() for path in trees["build"].rglob("CTestTestfile.cmake"))
-    for file in ("test_ipmn_classifier_panel", "test_ipmn_classifier_trouble"):
-        assert f"py_{file}" in listed
+    files = list((repository / name / "Testing" / "Python").glob("test_*.py"))
+    assert len(files) == 2
+    for file in files:
+        assert f"py_{file.stem}" in listed
 
 
 def test_the_index_entry_follows_the_catalogue_s_schema(repository):

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 HERE = Path(__file__).resolve().parent
-MISSING = [name for name in ("slicer_core", "PySide6") if importlib.util.find_spec(name) is None]
+sys.path[:0] = [str(HERE), str(HERE.parents[2] / "Testing" / "modules")]
 
-if MISSING:
-    collect_ignore_glob = ["test_*.py"]
-else:
-    sys.path[:0] = [str(HERE), str(HERE.parents[2] / "Testing" / "host")]
-    from slicer_host import Host
-    from slicer_host.opened import opened
+from on_host import IGNORED, no_error_is_swallowed, panel_fixture  # noqa: E402
 
-    Host().detach()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _panel() -> Iterator[None]:
-    with opened(HERE.parents[1] / "IPMNClassifier.py"):
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _no_error_is_swallowed(_panel: None) -> Iterator[None]:
-    """What is raised in a slot is printed by Qt and else lost."""
-    Host().errors.clear()
-    yield
-    assert Host().errors == []
+collect_ignore_glob = IGNORED
+_panel = panel_fixture(HERE.parents[1] / "IPMNClassifier.py")
+_no_error_is_swallowed = no_error_is_swallowed

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import slicer
 
-from cadx.doctor import Need
 from cadx.roi import Roi
-from cadx.slicer import add_case, dependencies, node_to_roi, set_roi
+from cadx.slicer import add_case, node_to_roi, set_roi
 
-from panel_case import phantom, until
+from ipmn_case import phantom
+from panel_case import settle, until
+from panel_states import broken_off, packages, running, sections
 
-SECTIONS = ("model", "device", "batch", "log")
+MAIN = ("inputsButton", "roiButton", "tilesButton", "resultButton", "explanationButton", "exportButton")
 
 
 def states(panel: Any) -> Iterator[str]:
     """Bring the panel from state to state."""
     settle(panel)
     yield "empty"
-    patient = phantom()
-    nodes = add_case(slicer.mrmlScene, t1=patient.t1, t2=patient.t2, roi=patient.roi)
+    nodes = add()
     parameters = panel.logic.getParameterNode()
     parameters.t1Volume, parameters.t2Volume = nodes.t1, nodes.t2
     settle(panel)
@@ -41,19 +38,19 @@ def states(panel: Any) -> Iterator[str]:
     yield from after_the_result(panel, nodes)
     yield from errors(panel, nodes)
     yield from cube(panel)
-    yield from packages(panel)
+    yield from packages(panel, lambda: choose(panel))
 
 
-def running(panel: Any) -> Iterator[str]:
-    """While a case is graded, and when it is done."""
-    panel.ui.classifyButton.click()
-    until(lambda: panel.ui.stageLabel.text not in ("", "Starting"))
-    os.killpg(panel.logic.workerId(), signal.SIGSTOP)
-    yield "running"
-    os.killpg(panel.logic.workerId(), signal.SIGCONT)
-    until(lambda: not panel.running)
-    settle(panel)
-    yield "result"
+def add() -> Any:
+    """The phantom's nodes."""
+    patient = phantom()
+    return add_case(slicer.mrmlScene, t1=patient.t1, t2=patient.t2, roi=patient.roi)
+
+
+def choose(panel: Any) -> None:
+    """The phantom, chosen."""
+    nodes, parameters = add(), panel.logic.getParameterNode()
+    parameters.t1Volume, parameters.t2Volume, parameters.roi = nodes.t1, nodes.t2, nodes.roi
 
 
 def after_the_result(panel: Any, nodes: Any) -> Iterator[str]:
@@ -61,20 +58,7 @@ def after_the_result(panel: Any, nodes: Any) -> Iterator[str]:
     panel.tiles.enlarge(True)
     yield "enlarged"
     panel.tiles.enlarge(False)
-    main = [panel.ui.inputsButton, panel.ui.roiButton, panel.ui.tilesButton, panel.ui.resultButton]
-    main += [panel.ui.explanationButton, panel.ui.exportButton]
-    for section in main:
-        section.collapsed = True
-    for name in SECTIONS:
-        getattr(panel.ui, f"{name}Button").collapsed = False
-    panel.device.report_button.click()
-    until(lambda: "Python" in panel.device.report.plainText)
-    settle(panel)
-    yield "sections"
-    for name in SECTIONS:
-        getattr(panel.ui, f"{name}Button").collapsed = True
-    for section in main:
-        section.collapsed = False
+    yield from sections(panel, MAIN)
     box = node_to_roi(nodes.roi)
     set_roi(nodes.roi, Roi(box.center_ras + [8.0, 0.0, 0.0], box.size_mm, box.axes))
     settle(panel)
@@ -91,16 +75,7 @@ def errors(panel: Any, nodes: Any) -> Iterator[str]:
     yield "error-roi"
     set_roi(nodes.roi, box)
     settle(panel)
-    panel.ui.classifyButton.click()
-    panel.ui.classifyButton.click()
-    until(lambda: not panel.running)
-    settle(panel)
-    yield "cancelled"
-    panel.ui.classifyButton.click()
-    os.killpg(panel.logic.workerId(), signal.SIGKILL)
-    until(lambda: not panel.running)
-    settle(panel)
-    yield "error-worker"
+    yield from broken_off(panel)
 
 
 def cube(panel: Any) -> Iterator[str]:
@@ -127,26 +102,3 @@ def cube(panel: Any) -> Iterator[str]:
         parameters.bundle = ""
         settle(panel)
         until(lambda: panel.tiles.shown is not None and not panel.tiles.shown.whole)
-
-
-def packages(panel: Any) -> Iterator[str]:
-    """Something is not installed, and the user does not want it."""
-    slicer.mrmlScene.Clear(0)
-    absent = Need("no_such_package_at_all", "pydantic", "checking settings", 3)
-    with mock.patch.object(dependencies, "NEEDS", (absent,)):
-        panel.enter()
-        patient = phantom()
-        nodes = add_case(slicer.mrmlScene, t1=patient.t1, t2=patient.t2, roi=patient.roi)
-        parameters = panel.logic.getParameterNode()
-        parameters.t1Volume, parameters.t2Volume, parameters.roi = nodes.t1, nodes.t2, nodes.roi
-        settle(panel)
-        with mock.patch.object(slicer.util, "confirmOkCancelDisplay", return_value=False):
-            panel.ui.classifyButton.click()
-        settle(panel)
-        yield "error-packages"
-
-
-def settle(panel: Any) -> None:
-    """Let what is due be shown."""
-    slicer.app.processEvents()
-    until(lambda: not panel.updatePending)

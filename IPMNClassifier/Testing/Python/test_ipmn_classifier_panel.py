@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
-import sys
 import tempfile
-import time
 import unittest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import slicer
@@ -20,20 +15,10 @@ import slicer.util
 from cadx.roi import Roi
 from cadx.slicer import node_to_roi, nodes_of_class, set_roi
 
-from panel_case import POSIX, PanelCase, members, phantom, until
+from ipmn_case import IpmnCase, WorkPromises, layers, phantom, shown_point, until
 
 
-def layers() -> list[Any]:
-    return nodes_of_class(slicer.mrmlScene, "vtkMRMLSliceCompositeNode")
-
-
-def shown_point(axis: int, name: str) -> float:
-    """Position (RAS mm) along an axis of a slice view."""
-    view = slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode")
-    return float(view.GetSliceToRAS().GetElement(axis, 3))
-
-
-class RadiologistTest(PanelCase):
+class RadiologistTest(IpmnCase):
     """From two volumes in the scene to an exported result, and back from a saved scene."""
 
     def test_from_volumes_to_a_result_and_back_from_the_file(self) -> None:
@@ -196,7 +181,7 @@ class RadiologistTest(PanelCase):
             self.assertEqual(len(list(Path(folder).iterdir())), 3)
 
 
-class PromisesTest(PanelCase):
+class PromisesTest(IpmnCase):
     """What holds while the panel is used."""
 
     def test_a_moved_roi_renews_the_tiles_and_marks_the_result_as_old(self) -> None:
@@ -280,7 +265,7 @@ class PromisesTest(PanelCase):
         attention = self.cases()[0].attention.GetID()
         second = self.add_phantom()
         self.choose(second.t1, second.t2, second.roi)
-        self.assertIn("No result for these images", self.panel.resultView.text)
+        self.assertIn("No result for what is chosen", self.panel.resultView.text)
         self.assertFalse(self.panel.export.button.enabled)
         self.assertEqual(self.parameters.caseName, "", "a name does not go over to the next patient")
         for one in layers():
@@ -341,60 +326,9 @@ class PromisesTest(PanelCase):
         (case,) = self.cases()
         self.assertEqual(tree.GetItemParent(tree.GetItemByDataNode(case.attention)), patient)
 
-    @unittest.skipUnless(POSIX, "the worker is paused by a signal")
-    def test_the_event_loop_answers_while_the_worker_stands_still(self) -> None:
-        self.choose_phantom()
-        number = self.press_and_pause_at("classify")
-        turns, end = 0, time.monotonic() + 1.5
-        while time.monotonic() < end:
-            slicer.app.processEvents()
-            turns += 1
-            time.sleep(0.005)
-        self.assertTrue(self.panel.running)
-        self.assertGreater(turns, 15, "a loop that waited for the worker would not go round")
-        os.killpg(number, signal.SIGCONT)
-        self.assertTrue(until(lambda: not self.panel.running))
-        self.assertEqual(self.said(), "Done.")
 
-    @unittest.skipUnless(sys.platform == "linux", "memory is read from /proc")
-    def test_twenty_runs_do_not_make_the_process_grow(self) -> None:
-        self.choose_phantom()
-        for _run in range(3):
-            self.classify()
-        before = resident_megabytes()
-        for _run in range(20):
-            self.classify()
-        self.assertLess(resident_megabytes() - before, 50)
-        self.assertEqual(len(self.cases()), 1)
-
-    @unittest.skipUnless(POSIX, "processes are counted by group")
-    def test_out_of_sight_nothing_is_started_and_work_goes_on(self) -> None:
-        self.choose_phantom()
-        number = self.press_and_pause_at("classify")
-        self.panel.exit()
-        self.add_phantom()
-        os.killpg(number, signal.SIGCONT)
-        self.assertTrue(until(lambda: not self.panel.running))
-        self.assertEqual(len(self.cases()), 1)
-        self.panel.enter()
-        self.settle()
-        self.assertIn("case 1: T1", self.panel.resultView.text)
-
-    @unittest.skipUnless(POSIX, "processes are counted by group")
-    def test_leaving_the_scene_leaves_no_work_behind(self) -> None:
-        self.choose_phantom()
-        number = self.press_and_pause_at("classify")
-        slicer.mrmlScene.Clear(0)
-        self.settle()
-        self.assertEqual(members(number), [])
-        self.assertFalse(self.panel.running)
-        self.assertEqual(self.ui.classifyButton.text, "Classify")
-
-
-def resident_megabytes() -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+class WorkTest(WorkPromises, IpmnCase):
+    """What holds for every module's panel."""
 
 
 if __name__ == "__main__":

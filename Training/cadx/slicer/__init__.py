@@ -14,12 +14,14 @@ from cadx.slicer.results import CaseNodes, append_row, create_table, find_cases,
 from cadx.slicer.rois import node_to_roi, roi_to_node, set_roi
 from cadx.slicer.runtime import nodes_of_class
 from cadx.slicer.scene import group_nodes, load_scene, own_scene, save_scene, set_slice_views
+from cadx.slicer.tumor import TumorClassifierLogic
 from cadx.slicer.volumes import node_to_volume, volume_to_node
 
 __all__ = [
     "CaseNodes",
     "GradedCase",
     "IPMNClassifierLogic",
+    "TumorClassifierLogic",
     "add_case",
     "append_row",
     "attended_point",

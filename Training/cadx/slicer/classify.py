@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from cadx.case import Case
 from cadx.errors import InputError
-from cadx.explain.display import ATTENTION, kind_of
-from cadx.slicer.hierarchy import place_beside
-from cadx.slicer.overlay import attention_to_node
-from cadx.slicer.results import CaseNodes, find_stored, find_table, store_map, store_result
+from cadx.slicer.results import CaseNodes, store_map
 from cadx.slicer.rois import node_to_roi
+from cadx.slicer.storing import store_answer
 from cadx.slicer.volumes import node_to_volume
 
 if TYPE_CHECKING:
@@ -70,24 +68,7 @@ def used_nodes(t1_node: Any, t2_node: Any, roi_node: Any, channels: Sequence[str
 
 
 def store_reading(nodes: CaseNodes, reading: Reading, case: str) -> CaseNodes:
-    """Add a reading to the scene of its images: the map, a row in the table of results, and what ties them.
-
-    The same nodes graded again under the same name: what was stored is brought up to date. The map takes its place
-    beside its image in the subject hierarchy.
-    """
-    scene, kind = nodes.scene, kind_of(reading.result.explanation) or ATTENTION
-    before = find_stored(nodes, case)
-    attention = before.attention if before else None
-    if reading.attention is None:
-        if attention is not None:
-            scene.RemoveNode(attention)
-        attention = None
-    else:
-        name = f"{kind.name} {case}"
-        attention = attention_to_node(scene, reading.attention, name, kind=kind, node=attention)
-        place_beside(scene, attention, nodes.reference)
-    joined = CaseNodes(nodes.t1, nodes.t2, nodes.roi, attention)
-    stored = store_result(joined, reading.result.to_json(), case=case, table=find_table(scene))
+    """Add a reading to its images' scene, as :func:`cadx.slicer.storing.store_answer`, with the map on its tiles."""
+    stored = store_answer(nodes, reading.result, reading.attention, case)
     store_map(stored, reading.shown.window.indices, reading.shown.grid_map)
-    place_beside(scene, stored.text, nodes.reference)
     return stored

@@ -14,6 +14,7 @@ from cadx.geometry import Array
 from cadx.slicer.overlay import attended_point, legend_node
 from cadx.slicer.rois import node_to_roi
 from cadx.slicer.runtime import nodes_of_class, slicer_module
+from cadx.slicer.scene import application_logic
 from cadx.slicer.volumes import node_to_volume
 
 SIDE_BY_SIDE = ("Red", "Yellow")
@@ -82,6 +83,12 @@ def jump_to(scene: Any, point_ras: ArrayLike) -> None:
     point = [float(value) for value in np.asarray(point_ras, dtype=float)]
     for view in nodes_of_class(scene, "vtkMRMLSliceNode"):
         view.JumpSliceByCentering(*point)
+
+
+def fit_views(scene: Any) -> None:
+    """Let every slice view of the application show the whole of its image."""
+    logic = application_logic(scene)
+    logic.FitSliceToBackground()
 
 
 def most_attended_point(attention: Any, roi: Any) -> Array:

@@ -15,19 +15,26 @@ from cadx.errors import InputError
 from cadx.job import Job, Pending
 from cadx.notices import Notice
 from cadx.slicer.classify import store_reading, used_nodes
-from cadx.slicer.logic import GradedCase, GradingLogic, ProgressCall
-from cadx.slicer.results import CaseNodes, is_taken, next_case_name, stored_map
+from cadx.slicer.logic import (
+    BundleFolder,
+    GradedCase,
+    GradingLogic,
+    ProgressCall,
+    case_name,
+    require_present,
+    require_scene,
+)
+from cadx.slicer.results import CaseNodes, stored_map
 from cadx.slicer.rois import node_to_roi
 from cadx.slicer.volumes import VolumeReader
 
 if TYPE_CHECKING:
+    from cadx.background import BackgroundClassifier
     from cadx.classify import Options, Reading
     from cadx.prepare.pipeline import CellLayout, Prepared
 
-BundleFolder = str | Path | None
 
-
-class IPMNClassifierLogic(GradingLogic):
+class IPMNClassifierLogic(GradingLogic["BackgroundClassifier"]):
     """Grades IPMN in a worker process, so that torch never loads into the process that asks.
 
     The same in the application and, with slicer-core, outside it. Nodes are ``vtkMRMLScalarVolumeNode`` (t1, t2)
@@ -38,6 +45,17 @@ class IPMNClassifierLogic(GradingLogic):
     def __init__(self, python: str | None = None) -> None:
         super().__init__(python)
         self._volumes = VolumeReader()
+
+    def defaultBundle(self) -> Path:
+        """The demonstration bundle that ships; as :meth:`cadx.slicer.logic.GradingLogic.defaultBundle`."""
+        from cadx.library import shipped_bundle
+
+        return shipped_bundle()
+
+    def _open(self, bundle: Path, device: str) -> BackgroundClassifier:
+        from cadx.background import BackgroundClassifier
+
+        return BackgroundClassifier(bundle, device, self.python)
 
     def buildGrid(
         self, t1: Any, t2: Any, roi: Any, *, bundle: BundleFolder = None, firstSlice: int | None = None
@@ -133,15 +151,14 @@ class IPMNClassifierLogic(GradingLogic):
         channels = self.channels(bundle=bundle, device=device)
         nodes = used_nodes(t1, t2, roi, channels)
         case = self._case(t1, t2, roi, channels)
-        _require_scene(nodes)
-        _name(nodes, name)
+        scene = require_scene(nodes)
+        case_name(nodes, name)
         layout = self.layout(t1, t2, roi, bundle=bundle, device=device, pad=pad)
         if layout.whole and options.start is not None:
             raise InputError("This bundle is fed the whole ROI at once, so there is no first slice to choose.")
         if not layout.whole:
             window_of(len(layout.slices), self.slicesInWindow(bundle=bundle, device=device), options.start)
         pending = self.background(bundle, device).classify(case, options, progress=progress)
-        scene = nodes.scene
         return pending.then(lambda reading: _added(case, reading, nodes, scene, name))
 
     def layout(
@@ -199,10 +216,6 @@ class IPMNClassifierLogic(GradingLogic):
         """The cells of the ROI as it stands, within milliseconds; None until the images were prepared."""
         background = self.background(bundle, device)
         return background.prepared(self._case(t1, t2, roi, background.bundle.volumes.channels), pad=pad)
-
-    def describeInBackground(self, *, bundle: BundleFolder = None, device: str = "auto") -> Pending[dict[str, str]]:
-        """Load the model and name the device that was chosen: kind, name, reason and precision."""
-        return self.background(bundle, device).describe()
 
     def requestHash(
         self, t1: Any, t2: Any, roi: Any, *, bundle: BundleFolder = None, device: str = "auto", **options: Any
@@ -276,26 +289,9 @@ def _options(
     return Options(first, "all" if allWindows else "central", explain, register, pad)
 
 
-def _require_scene(nodes: CaseNodes) -> None:
-    scenes = [node.GetScene() for node in (*nodes.images.values(), nodes.roi)]
-    if scenes[0] is None or any(scene is not scenes[0] for scene in scenes):
-        raise InputError(f"{', '.join(nodes.images)} and ROI are not nodes of one scene; choose some that are.")
-
-
-def _name(nodes: CaseNodes, name: str | None) -> str:
-    """What the case is called, which no other images in the scene may be."""
-    if not isinstance(name, str | None):
-        raise InputError("The case name is no text; give one such as 'case 7'.")
-    chosen = name or next_case_name(nodes)
-    if is_taken(nodes, chosen):
-        raise InputError(f"The case name {chosen} belongs to other images in this scene; give another name.")
-    return chosen
-
-
 def _added(case: Case, reading: Reading, nodes: CaseNodes, scene: Any, name: str | None) -> GradedCase:
     """The scene is touched here and not before, in the thread that takes the result."""
-    if not all(scene.IsNodePresent(node) for node in (*nodes.images.values(), nodes.roi)):
-        raise InputError("A volume or the ROI was removed from the scene meanwhile; nothing was added, choose again.")
+    require_present(nodes, scene)
     # other jobs may have been stored since this one was started
-    named = Case(case.images, case.roi, _name(nodes, name))
+    named = Case(case.images, case.roi, case_name(nodes, name))
     return GradedCase(named, reading, store_reading(nodes, reading, named.name))

@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import csv
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from cadx.case import Case
 from cadx.errors import FINISHED_WITH_FAILURES, InputError
 from cadx.job import CommandJob, Pending
-from cadx.slicer.results import CaseNodes, append_row, create_table
+from cadx.slicer.results import CaseNodes, append_row, create_table, is_taken, next_case_name
 from cadx.slicer.runtime import main_scene, python_program
 
 if TYPE_CHECKING:
-    from cadx.background import BackgroundClassifier
+    from cadx.background import Background
     from cadx.classify import Reading
+    from cadx.classify_picture import PictureReading
+    from cadx.picture_case import PictureCase
 
+BundleFolder = str | Path | None
+Kind = TypeVar("Kind", bound="Background")
 ProgressCall = Callable[[str, float], None]
 FORMATS = ("json", "csv", "png")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -33,8 +38,8 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 class GradedCase:
     """A graded case: what went in, what came out, and the nodes that hold it in the scene."""
 
-    case: Case
-    reading: Reading
+    case: Case | PictureCase
+    reading: Reading | PictureReading
     nodes: CaseNodes
 
     @property
@@ -56,7 +61,7 @@ class GradedCase:
         return f"GradedCase({self.case.name}: {self.label}; {shares}; {self.reading.result.disclaimer})"
 
 
-class GradingLogic:
+class GradingLogic(ABC, Generic[Kind]):
     """Keeps the worker of the bundle and device that were used last.
 
     Parameters
@@ -67,7 +72,7 @@ class GradingLogic:
 
     def __init__(self, python: str | None = None) -> None:
         self._python = python
-        self._used: BackgroundClassifier | None = None
+        self._used: Kind | None = None
         self._batches: list[CommandJob] = []
 
     def __enter__(self) -> Self:
@@ -75,6 +80,20 @@ class GradingLogic:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    @abstractmethod
+    def defaultBundle(self) -> Path:
+        """The bundle that is used where none is named.
+
+        Raises
+        ------
+        InputError
+            If it is not there.
+        """
+
+    @abstractmethod
+    def _open(self, bundle: Path, device: str) -> Kind:
+        """A classifier in the background for a bundle."""
 
     def classifyBatch(self, cases: str | Path, outputFolder: str | Path, **options: Any) -> Any:
         """Grade every row of a table and wait; takes what :meth:`classifyBatchInBackground` takes."""
@@ -85,7 +104,7 @@ class GradingLogic:
         cases: str | Path,
         outputFolder: str | Path,
         *,
-        bundle: str | Path | None = None,
+        bundle: BundleFolder = None,
         device: str = "auto",
         resume: bool = False,
         scene: Any = None,
@@ -98,7 +117,8 @@ class GradingLogic:
         Parameters
         ----------
         cases
-            CSV with the columns case, t1, t2 and roi.
+            CSV with the columns of ``cadx batch``: case, t1, t2 and roi, or case and image or volume (with slice and
+            plane if wanted); for a bundle for pictures also a folder of them.
         outputFolder
             A folder a case, and ``summary.csv``.
         bundle, device
@@ -115,12 +135,10 @@ class GradingLogic:
         CadxError
             When the result is taken, if the table, the bundle or the folder cannot be used.
         """
-        from cadx.library import shipped_bundle
-
         receiver = scene or main_scene()
         report = progress or (lambda case: None)
         arguments = ["-m", "cadx", "batch", f"--cases={cases}", f"--out={outputFolder}"]
-        arguments += [f"--bundle={bundle or shipped_bundle()}", f"--device={device}", "--json"]
+        arguments += [f"--bundle={bundle or self.defaultBundle()}", f"--device={device}", "--json"]
         arguments += ["--resume"] if resume else []
         job = CommandJob(arguments, self.python, (0, FINISHED_WITH_FAILURES), lambda line: _report_case(line, report))
         self._batches = [known for known in self._batches if not known.done] + [job]
@@ -141,7 +159,7 @@ class GradingLogic:
         chosen = (formats,) if isinstance(formats, str) else formats
         return output.export_reading(Path(folder), result.case, result.reading, chosen)
 
-    def background(self, bundle: str | Path | None = None, device: str = "auto") -> BackgroundClassifier:
+    def background(self, bundle: BundleFolder = None, device: str = "auto") -> Kind:
         """The classifier behind it; another bundle or device ends the worker of the last.
 
         Raises
@@ -149,21 +167,22 @@ class GradingLogic:
         BundleError
             If the bundle cannot be used.
         """
-        from cadx.background import BackgroundClassifier
-        from cadx.library import shipped_bundle
-
         if not isinstance(bundle, str | Path | None):
             raise InputError("The bundle is no path; give the folder of a model bundle.")
         if device not in DEVICES:
             raise InputError(f"There is no device '{device}'; choose one of {', '.join(DEVICES)}.")
-        folder = Path(bundle or shipped_bundle())
+        folder = Path(bundle or self.defaultBundle())
         used = self._used
         if used is None or (used.bundle.folder, used.device) != (folder, device):
-            fresh = BackgroundClassifier(folder, device, self.python)
+            fresh = self._open(folder, device)
             if used is not None:
                 used.close()
             self._used = used = fresh
         return used
+
+    def describeInBackground(self, *, bundle: BundleFolder = None, device: str = "auto") -> Pending[dict[str, str]]:
+        """Load the model and name the device that was chosen: kind, name, reason and precision."""
+        return self.background(bundle, device).describe()
 
     @property
     def python(self) -> str:
@@ -195,6 +214,50 @@ class GradingLogic:
         if self._used is not None:
             self._used.close()
             self._used = None
+
+
+def require_scene(nodes: CaseNodes) -> Any:
+    """The one scene that a case's inputs are of.
+
+    Raises
+    ------
+    InputError
+        If they are of none, or of several.
+    """
+    scene = nodes.reference.GetScene()
+    if scene is None or any(node.GetScene() is not scene for node in nodes.inputs):
+        names = ", ".join([*nodes.images, *(["ROI"] if nodes.roi is not None else [])])
+        raise InputError(f"What was chosen ({names}) are not nodes of one scene; choose some that are.")
+    return scene
+
+
+def require_present(nodes: CaseNodes, scene: Any) -> None:
+    """Refuse a case of which something has gone since it was taken up.
+
+    Raises
+    ------
+    InputError
+        If an input is not in the scene any more.
+    """
+    if not all(scene.IsNodePresent(node) for node in nodes.inputs):
+        gone = "A volume or the ROI" if nodes.roi is not None else "The image"
+        raise InputError(f"{gone} was removed from the scene meanwhile; nothing was added, choose again.")
+
+
+def case_name(nodes: CaseNodes, name: str | None) -> str:
+    """What a case is called, which no other images in the scene may be.
+
+    Raises
+    ------
+    InputError
+        If the name is no text, or taken.
+    """
+    if not isinstance(name, str | None):
+        raise InputError("The case name is no text; give one such as 'case 7'.")
+    chosen = name or next_case_name(nodes)
+    if is_taken(nodes, chosen):
+        raise InputError(f"The case name {chosen} belongs to other images in this scene; give another name.")
+    return chosen
 
 
 def _report_case(line: str, report: Callable[[str], None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PureWindowsPath
 from typing import Any
 
@@ -15,11 +15,8 @@ from cadx import DISCLAIMER
 from cadx.errors import InputError
 from cadx.slicer.runtime import nodes_of_class, slicer_module, vtk_module
 
-ROLE_T1 = "cadx.t1"
-ROLE_T2 = "cadx.t2"
-ROLE_ROI = "cadx.roi"
-ROLE_ATTENTION = "cadx.attention"
-ROLE_TABLE = "cadx.table"
+ROLES = {name: f"cadx.{name}" for name in ("t1", "t2", "image", "roi", "attention", "table", "slices")}
+"""Names of the references from a case's text node, by the field of :class:`CaseNodes`."""
 RESULT_ATTRIBUTE = "cadx.result"
 TABLE_ATTRIBUTE = "cadx.table"
 CASE_ATTRIBUTE = "cadx.case"
@@ -32,27 +29,37 @@ _LAST_COLUMNS = ("warnings", "bundle", "disclaimer")
 
 @dataclass(frozen=True)
 class CaseNodes:
-    """One case's nodes in a scene; of ``t1`` and ``t2`` the model may use one alone, and the other is None then.
+    """One case's nodes in a scene.
 
-    ``attention`` (the map of whichever kind), ``text`` and ``table`` may be None.
+    Either ``roi`` with ``t1`` and ``t2``, of which the model may use one alone and the other is None then; or
+    ``image``, a volume that is read slice by slice, or a picture. ``attention`` (the map of whichever kind), ``text``,
+    ``table`` (of all cases) and ``slices`` (the case's own table) may be None.
     """
 
-    t1: Any
-    t2: Any
-    roi: Any
+    t1: Any = None
+    t2: Any = None
+    roi: Any = None
     attention: Any = None
     text: Any = None
     table: Any = None
+    image: Any = None
+    slices: Any = None
 
     @property
     def reference(self) -> Any:
-        """The image along whose slices the ROI was cut, and on whose grid the map lies."""
-        return self.t1 if self.t1 is not None else self.t2
+        """The image on whose grid the map lies; with a ROI, along whose slices it was cut."""
+        return next(iter(self.images.values()), None)
 
     @property
     def images(self) -> dict[str, Any]:
         """The image nodes by role."""
-        return {role: node for role, node in (("T1", self.t1), ("T2", self.t2)) if node is not None}
+        roles = (("T1", self.t1), ("T2", self.t2), ("image", self.image))
+        return {role: node for role, node in roles if node is not None}
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """The nodes that the case is made of."""
+        return (*self.images.values(), *(() if self.roi is None else (self.roi,)))
 
     @property
     def scene(self) -> Any:
@@ -113,30 +120,31 @@ def store_result(nodes: CaseNodes, result: dict[str, Any], *, case: str = "case"
     text.SetText(json.dumps(_without_folders(result), indent=2, ensure_ascii=False))
     text.SetAttribute(RESULT_ATTRIBUTE, str(result.get("schema", "")))
     text.SetAttribute(ROW_ATTRIBUTE, str(row))
-    for role, node in _roles(nodes, table):
+    stored = replace(nodes, text=text, table=table)
+    for name, role in ROLES.items():
+        node = getattr(stored, name)
         text.SetNodeReferenceID(role, node.GetID() if node is not None else None)
-    return CaseNodes(nodes.t1, nodes.t2, nodes.roi, nodes.attention, text, table)
+    return stored
 
 
 def find_stored(nodes: CaseNodes, case: str) -> CaseNodes | None:
-    """What is stored of these very images and ROI under this name, or None."""
+    """What is stored of these very inputs under this name, or None."""
     for stored in find_cases(nodes.scene):
-        if stored.case == case and _same_images(stored, nodes):
+        if stored.case == case and is_same(stored, nodes):
             return stored
     return None
 
 
 def is_taken(nodes: CaseNodes, case: str) -> bool:
     """Whether other images are stored under this name."""
-    stored = [one for one in find_cases(nodes.scene) if one.case == case]
-    return any(one.t1 is not nodes.t1 or one.t2 is not nodes.t2 for one in stored)
+    return any(one.case == case and not _is_same(one, nodes, ("t1", "t2", "image")) for one in find_cases(nodes.scene))
 
 
 def next_case_name(nodes: CaseNodes) -> str:
     """The name under which these nodes are stored, or else "case N" with the next number that is free."""
     stored = find_cases(nodes.scene)
     for one in stored:
-        if _same_images(one, nodes):
+        if is_same(one, nodes):
             return one.case
     names = {one.case for one in stored}
     return next(name for n in range(1, len(names) + 2) if (name := f"case {n}") not in names)
@@ -164,10 +172,8 @@ def find_cases(scene: Any) -> list[CaseNodes]:
     found = []
     for text in nodes_of_class(scene, "vtkMRMLTextNode"):
         if text.GetAttribute(RESULT_ATTRIBUTE) is not None:
-            t1, t2, roi, attention, table = (
-                text.GetNodeReference(role) for role in (ROLE_T1, ROLE_T2, ROLE_ROI, ROLE_ATTENTION, ROLE_TABLE)
-            )
-            found.append(CaseNodes(t1, t2, roi, attention, text, table))
+            nodes = {name: text.GetNodeReference(role) for name, role in ROLES.items()}
+            found.append(CaseNodes(**nodes, text=text))
     return found
 
 
@@ -251,8 +257,14 @@ def _new_text(scene: Any, case: str) -> Any:
     return text
 
 
-def _same_images(one: CaseNodes, other: CaseNodes) -> bool:
-    return all(getattr(one, role) is getattr(other, role) for role in ("t1", "t2", "roi"))
+def is_same(one: CaseNodes, other: CaseNodes) -> bool:
+    """Whether two whole cases are made of the same nodes."""
+    whole = one.roi is not None or one.image is not None
+    return whole and _is_same(one, other, ("t1", "t2", "image", "roi"))
+
+
+def _is_same(one: CaseNodes, other: CaseNodes, names: Sequence[str]) -> bool:
+    return all(getattr(one, name) is getattr(other, name) for name in names)
 
 
 def _ensure_columns(table: Any, probability_names: list[str]) -> None:
@@ -283,13 +295,3 @@ def _without_folders(result: dict[str, Any]) -> dict[str, Any]:
         for entry in result.get("inputs") or []
     ]
     return {**result, "inputs": inputs} if inputs else result
-
-
-def _roles(nodes: CaseNodes, table: Any) -> list[tuple[str, Any]]:
-    return [
-        (ROLE_T1, nodes.t1),
-        (ROLE_T2, nodes.t2),
-        (ROLE_ROI, nodes.roi),
-        (ROLE_ATTENTION, nodes.attention),
-        (ROLE_TABLE, table),
-    ]

@@ -1,4 +1,4 @@
-"""What the model is fed as tiles to look at, slices of the grid or planes of the cube, with the map over them."""
+"""What the model is fed, to look at: slices of the grid, planes of the cube or a picture, with the map over them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cadx.geometry import Array
 from cadx.slicer.overlay import inferno
 
 if TYPE_CHECKING:
+    from cadx.prepare.picture import PictureSpec
     from cadx.prepare.pipeline import Prepared, Window
 
 
@@ -81,6 +82,37 @@ def window_tiles(
         prepared.spec.orientation == "radiological",
         prepared.crop is not None,
     )
+
+
+def fed_picture(
+    pixels: NDArray[np.uint8],
+    spec: PictureSpec,
+    own_map: NDArray[np.floating] | None = None,
+    *,
+    scale: tuple[float, float] = (0.0, 1.0),
+    threshold: float = LOWEST_SHOWN,
+    opacity: float = 0.5,
+) -> NDArray[np.uint8]:
+    """A picture as the network is fed it, (pixels, pixels, 3) uint8, with a map over it where there is one.
+
+    Parameters
+    ----------
+    pixels
+        Of a :class:`cadx.prepare.picture.Picture`.
+    own_map
+        (rows, columns) over the picture's own pixels; ``scale`` are the ends of its colours in its own unit.
+    threshold, opacity
+        As for :func:`window_tiles`.
+    """
+    from cadx.prepare.picture import resize_picture, to_square
+
+    fed = np.moveaxis(resize_picture(pixels, spec), 0, -1)
+    colours = np.broadcast_to(fed, (*fed.shape[:2], 3)).astype(float)
+    if own_map is not None:
+        low, high = scale
+        strength = (to_square(own_map, spec) - low) / (high - low)
+        colours = _blended(colours[None, None], strength[None], threshold, opacity)[0, 0]
+    return colours.astype(np.uint8)
 
 
 def legend_pixels(width: int = 200, height: int = 12) -> NDArray[np.uint8]:

@@ -49,13 +49,24 @@ def node_to_volume(node: Any) -> Volume:
     if image is None or image.GetNumberOfPoints() == 0:
         raise InputError(f"{name} has no voxels; load the image again.")
     voxels = np.array(slicer_module().util.arrayFromVolume(node))
-    try:
-        geometry = Geometry(image.GetDimensions(), parent_matrix(node) @ _ijk_to_ras(node))
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
+    geometry = geometry_of_node(node)
     return Volume(
         voxels, geometry, name=name, patient_id=_patient_id(node), frame_of_reference=_frame_of_reference(node)
     )
+
+
+def geometry_of_node(node: Any) -> Geometry:
+    """Size and IJK-to-RAS matrix (world, mm) of a volume node that has voxels, a linear parent transform applied.
+
+    Raises
+    ------
+    InputError
+        If the transform is not linear, or shears.
+    """
+    try:
+        return Geometry(node.GetImageData().GetDimensions(), parent_matrix(node) @ _ijk_to_ras(node))
+    except InputError as error:
+        raise InputError(f"{node.GetName() or 'volume'}: {error}") from error
 
 
 def volume_to_node(

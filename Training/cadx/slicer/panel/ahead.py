@@ -1,4 +1,4 @@
-"""Getting ready before the user asks: images prepared and the model loaded in the background."""
+"""Getting ready before the user asks: images prepared in the background, and then the model loaded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cadx.errors import CadxError, CancelledError
+from cadx.slicer.panel.loading import ModelLoading
 from cadx.slicer.panel.poller import Poller
 from cadx.slicer.rois import node_to_roi
 
@@ -19,12 +20,12 @@ class Ahead:
         An :class:`cadx.slicer.ipmn.IPMNClassifierLogic`.
     poller
         Listens to the work.
+    loading
+        Loads the model when images were prepared.
     progress
         Called with stage and fraction while images are prepared.
     changed
         Called when preparing has ended.
-    described
-        Called with the device when the model is loaded.
     note
         Called with what went wrong, in one sentence.
     """
@@ -33,15 +34,14 @@ class Ahead:
         self,
         logic: Any,
         poller: Poller,
+        loading: ModelLoading,
         *,
         progress: Callable[[str, float], None],
         changed: Callable[[], None],
-        described: Callable[[dict[str, str]], None],
         note: Callable[[str], None],
     ) -> None:
-        self._logic, self._poller = logic, poller
-        self._progress, self._changed, self._described, self._note = progress, changed, described, note
-        self._loaded: Any = None
+        self._logic, self._poller, self._loading = logic, poller, loading
+        self._progress, self._changed, self._note = progress, changed, note
         self.forget()
 
     def forget(self) -> None:
@@ -90,24 +90,13 @@ class Ahead:
         """There is nothing to prepare."""
         self.cells = self._wanted = None
 
-    def load(self, options: dict[str, Any]) -> None:
-        """Load the model ahead of the first grading; names the device too."""
-        wanted = tuple(options.values())
-        if self._loaded != wanted:
-            self._loaded = wanted
-            self._poller.add(self._logic.describeInBackground(**options), self._described, self._load_failed)
-
-    def worker_ended(self) -> None:
-        """The next worker has no model loaded."""
-        self._loaded = None
-
     def _start(self, nodes: tuple[Any, Any, Any], options: dict[str, Any]) -> None:
         wanted = self._preparing = self._wanted
         job = self._logic.prepareInBackground(*nodes, **options, progress=self._progress)
 
         def done(answer: Any) -> None:
             self._preparing = None
-            self.load(options)
+            self._loading.load(options)
             self._changed()
 
         def failed(error: CadxError) -> None:
@@ -118,8 +107,3 @@ class Ahead:
             self._changed()
 
         self._poller.add(job, done, failed)
-
-    def _load_failed(self, error: CadxError) -> None:
-        self._loaded = None
-        if not isinstance(error, CancelledError):
-            self._note(str(error))

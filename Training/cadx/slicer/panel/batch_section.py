@@ -12,7 +12,8 @@ import qt
 from slicer.i18n import tr as _
 
 from cadx.errors import CadxError, CancelledError, InputError
-from cadx.slicer.panel.forms import form_with_room_below
+from cadx.picture_folder import cases_in
+from cadx.slicer.panel.forms import button, form_with_room_below
 from cadx.slicer.panel.poller import Poller
 from cadx.slicer.results import batch_rows
 
@@ -33,12 +34,20 @@ class BatchSection:
     start
         Called with table, folder, whether to keep what is done, and what is to be called with each case's name; returns
         work whose result is a table node (:func:`cadx.slicer.results.create_table`), or raises a CadxError.
+    folders
+        Whether a folder of pictures and volumes will do for a table.
     """
 
     def __init__(
-        self, parent: Any, columns: Sequence[str], poller: Poller, start: Callable[[Path, Path, bool, Any], Any]
+        self,
+        parent: Any,
+        columns: Sequence[str],
+        poller: Poller,
+        start: Callable[[Path, Path, bool, Any], Any],
+        *,
+        folders: bool = False,
     ) -> None:
-        self._poller, self._start = poller, start
+        self._poller, self._start, self._folders = poller, start, folders
         self._work: Any = None
         self._done = self._total = 0
         form, below = form_with_room_below(parent)
@@ -55,11 +64,17 @@ class BatchSection:
         self.button = qt.QPushButton()
         self._status = qt.QLabel()
         self._status.setWordWrap(True)
+        self.ask_folder = button(
+            _("A folder of pictures..."),
+            _("Every picture and volume in a folder is a case, called by its file's name."),
+        )
+        self.ask_folder.connect("clicked()", self._ask_folder)
+        self.ask_folder.setVisible(folders)
         form.addRow(_("Cases:"), self.cases)
         form.addRow(_("Results to:"), self.folder)
         self._columns = qt.QLabel()
         self.show_columns(columns)
-        for widget in (self._columns, self.resume, self.button):
+        for widget in (self._columns, self.ask_folder, self.resume, self.button):
             below.addWidget(widget)
         below.addWidget(self._status)
         self.button.connect("clicked()", self._press)
@@ -91,18 +106,28 @@ class BatchSection:
             return
         cases, folder = str(self.cases.currentPath), str(self.folder.currentPath)
         try:
-            if not Path(cases).is_file():
+            if not Path(cases).is_file() and not (self._folders and cases and Path(cases).is_dir()):
                 raise InputError(_("No table of cases is chosen; choose a CSV file."))
             if not folder:
                 raise InputError(_("No folder is chosen; choose one to write to."))
             self._done, self._total = 0, _rows(Path(cases))
             self._work = self._start(Path(cases), Path(folder), bool(self.resume.checked), self._next)
+        except OSError as error:
+            self._status.setText(
+                _("{name} cannot be read ({reason}); check it.").format(name=Path(cases).name, reason=error.strerror)
+            )
+            return
         except CadxError as error:
             self._status.setText(str(error))
             return
         self._show()
         self._status.setText(_("Starting"))
         self._poller.add(self._work, lambda table: self._finish(batch_text(table)), self._fail)
+
+    def _ask_folder(self) -> None:
+        path = qt.QFileDialog.getExistingDirectory(None, _("Folder of pictures"))
+        if path:
+            self.cases.setCurrentPath(path)
 
     def _next(self, case: str) -> None:
         self._done += 1
@@ -123,7 +148,7 @@ class BatchSection:
         start, stop = _("Grade every case of the table; Slicer stays free."), _("End the batch; what is done stays.")
         self.button.setText(_("Cancel batch") if self.running else _("Grade all cases"))
         self.button.setToolTip(stop if self.running else start)
-        for widget in (self.cases, self.folder, self.resume):
+        for widget in (self.cases, self.ask_folder, self.folder, self.resume):
             widget.setEnabled(not self.running)
 
 
@@ -143,5 +168,7 @@ def batch_text(table: Any) -> str:
 
 
 def _rows(cases: Path) -> int:
+    if cases.is_dir():
+        return len(cases_in(cases))
     with cases.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
         return max(0, sum(1 for row in csv.reader(stream) if row) - 1)

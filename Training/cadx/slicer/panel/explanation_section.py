@@ -42,7 +42,7 @@ class ExplanationSection:
         self.legend = qt.QCheckBox(_("Colour legend in the slice views"))
         self.legend.setToolTip(_("Show the scale of the colours in the slice views."))
         self.on_tiles = qt.QCheckBox()
-        self.on_tiles.setToolTip(_("Lay the map over the tiles that the model was fed."))
+        self.on_tiles.setToolTip(_("Lay the map over the pictures that the model was fed, too."))
         self._bar, self._scale = qt.QLabel(), qt.QLabel()
         self._bar.setScaledContents(True)
         self._bar.setFixedHeight(12)
@@ -69,15 +69,15 @@ class ExplanationSection:
     def show_kind(self, kind: MapKind) -> None:
         """Name the kind of map that the model has."""
         self._kind = kind
-        self.on_tiles.setText(_("{map} on the tiles above").format(map=kind.name))
+        self.on_tiles.setText(_("{map} on what the model sees").format(map=kind.name))
         self.strongest.setText(_("Go to strongest {map}").format(map=kind.word))
         rollout = _(
             "Attention rollout shows where information could flow from into the decision; it does not show that a "
-            "region caused the grade, and it is no outline of a lesion. One map belongs to both images."
+            "region caused the answer, and it is no outline of a lesion. One map belongs to all images of a case."
         )
         gradcam = _(
-            "Grad-CAM shows where the network's feature maps speak for the grade. It is coarse; it does not show that "
-            "a region caused the grade, and it is no outline of a lesion."
+            "Grad-CAM shows where the network's feature maps speak for the answer. It is coarse; it does not show that "
+            "a region caused the answer, and it is no outline of a lesion."
         )
         self._sentence.setText(rollout if kind is ATTENTION else gradcam)
 

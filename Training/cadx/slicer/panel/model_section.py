@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,30 @@ from cadx.slicer.panel.forms import button, form_with_room_below
 
 
 class ModelSection:
-    """A list of bundles for one task.
+    """A list of bundles, by task where the module has several.
 
     Parameters
     ----------
     parent
         Widget to be put into; gets a layout.
-    task
-        Only bundles for this task are offered.
+    tasks
+        Each task in words, and the bundles for it: a task's name, or a :class:`cadx.library.BundleFilter` made when it
+        is needed. Only these are offered.
     own
         The user's folder of imported bundles.
     chosen
-        Called with the folder of the bundle when the user chooses another.
+        Called with the number of the task and the folder of the bundle when the user chooses another; None where there
+        is no bundle for a task.
     """
 
-    def __init__(self, parent: Any, task: str, own: Path, chosen: Callable[[Path], None]) -> None:
-        self._task = task
+    def __init__(
+        self,
+        parent: Any,
+        tasks: Sequence[tuple[str, str | Callable[[], Any]]],
+        own: Path,
+        chosen: Callable[[int, Path | None], None],
+    ) -> None:
+        self._tasks = tasks
         self._own = own
         self._chosen = chosen
         self._folders: list[Path] = []
@@ -49,11 +57,20 @@ class ModelSection:
         self.card = qt.QTextBrowser()
         self.card.setToolTip(_("The model's card: data, recipe, figures, what it must not be used for."))
         self.card.setMinimumHeight(160)
+        self.task = qt.QComboBox()
+        self.task.addItems([text for text, _wanted in tasks])
+        self.task.setToolTip(_("What the model is to tell."))
+        if len(tasks) > 1:
+            form.addRow(_("Task:"), self.task)
+        else:
+            self.task.setParent(parent)
+            self.task.setVisible(False)
         form.addRow(_("Model:"), self.list)
         below.addLayout(row)
         below.addWidget(self.facts)
         below.addWidget(self.card)
         self.list.connect("activated(int)", lambda index: self._choose(self._folders[index]))
+        self.task.connect("activated(int)", self.choose_task)
         self.import_folder.connect("clicked()", self._ask_folder)
         self.import_zip.connect("clicked()", self._ask_zip)
 
@@ -63,11 +80,16 @@ class ModelSection:
         index = int(self.list.currentIndex)
         return self._folders[index] if 0 <= index < len(self._folders) else None
 
-    def fill(self, current: Path | None = None) -> None:
-        """List the bundles anew; ``current`` is chosen, or else the first."""
+    def offered(self, task: int = 0) -> list[Path]:
+        """Folders of the bundles for a task, those that ship first."""
         from cadx.library import bundle_folders
 
-        self._folders = bundle_folders(self._own, self._task)
+        return bundle_folders(self._own, self._wanted(task))
+
+    def fill(self, current: Path | None = None, task: int = 0) -> None:
+        """List the bundles for a task anew; ``current`` is chosen, or else the first."""
+        self.task.setCurrentIndex(task)
+        self._folders = self.offered(task)
         if current is not None and current not in self._folders:
             self._folders.append(current)
         self.list.clear()
@@ -86,11 +108,21 @@ class ModelSection:
         """
         from cadx.library import import_bundle
 
-        self._choose(import_bundle(source, self._own, self._task))
+        self._choose(import_bundle(source, self._own, self._wanted(int(self.task.currentIndex))))
+
+    def choose_task(self, task: int) -> None:
+        """As a user's choice of a task: the first bundle for it."""
+        self.fill(None, task)
+        self._chosen(task, self.folder)
 
     def _choose(self, folder: Path) -> None:
-        self.fill(folder)
-        self._chosen(folder)
+        task = int(self.task.currentIndex)
+        self.fill(folder, task)
+        self._chosen(task, folder)
+
+    def _wanted(self, task: int) -> Any:
+        wanted = self._tasks[task][1]
+        return wanted if isinstance(wanted, str) else wanted()
 
     def _describe(self) -> None:
         from cadx.models.bundle import Bundle

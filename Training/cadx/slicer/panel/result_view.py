@@ -54,7 +54,7 @@ class ResultView:
         self._grade.setStyleSheet(_OUTDATED_STYLE if outdated else _GRADE_STYLE)
         texts = [str(warning.get("text", "")) for warning in document.get("warnings") or []]
         if outdated:
-            texts.insert(0, _("Outdated: image, ROI or settings were changed since; classify again to renew it."))
+            texts.insert(0, _("Outdated: images or settings were changed since; classify again to renew it."))
         self._warnings.setText("\n".join(f"• {text}" for text in texts))
         self._warnings.setVisible(bool(texts))
         self._show_bars(document.get("probabilities") or {}, outdated)
@@ -125,7 +125,9 @@ def _details(document: dict[str, Any]) -> str:
         )
     ]
     positions = slices.get("positions_mm") or []
-    if positions:
+    if document.get("rule"):
+        lines.append(str(document["rule"].get("text", "")))
+    elif positions:
         total = slices.get("in_roi", len(positions))
         lines.append(_("Slices used: {count} of the ROI's {total}").format(count=len(positions), total=total))
     moved = document.get("registration")

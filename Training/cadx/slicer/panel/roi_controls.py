@@ -12,8 +12,10 @@ from slicer.i18n import tr as _
 from cadx.errors import InputError
 from cadx.roi import Roi
 from cadx.slicer import placing
-from cadx.slicer.fitting import FitSource, fit_roi, fit_sources
+from cadx.slicer.fitting import fit_roi, fit_sources
+from cadx.slicer.panel.setting import set_quietly
 from cadx.slicer.rois import node_to_roi, set_roi
+from cadx.slicer.segments import MaskSource
 from cadx.slicer.slice_choice import is_same_size, size_text
 
 
@@ -36,7 +38,7 @@ class RoiControls:
         self, ui: Any, current: Callable[[], Any], reference: Callable[[], Any], choose: Callable[[Any], None]
     ) -> None:
         self._ui, self._current, self._reference, self._choose = ui, current, reference, choose
-        self._sources: list[FitSource] = []
+        self._sources: list[MaskSource] = []
         self._before: Any = None
         ui.placeButton.connect("clicked()", self._place)
         ui.showRoiButton.connect("clicked()", self._show)
@@ -113,10 +115,3 @@ def _size_line(box: Roi, layout: Any, channel: str) -> str:
     if layout is None or is_same_size(box, layout.box):
         return text
     return text + _("; used along {channel}'s slices: {size}").format(channel=channel, size=size_text(layout.box))
-
-
-def set_quietly(setter: Callable[[Any], None], widget: Any, value: Any) -> None:
-    """Show a value without announcing it as a user's."""
-    blocked = widget.blockSignals(True)
-    setter(value)
-    widget.blockSignals(blocked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from slicer.i18n import tr as _
@@ -12,6 +12,8 @@ from cadx.slicer.panel.poller import Poller
 
 _PROBLEM_STYLE = "color: #b00020;"
 _STEPS = 1000
+Stages = Mapping[str, tuple[float, float]]
+"""Where in the whole of the work (0..1) a stage begins and ends, by its first word."""
 
 
 class RunControls:
@@ -27,15 +29,25 @@ class RunControls:
         Called when the user starts; hands work to :meth:`run`, or raises a CadxError.
     busy
         Widgets that are disabled while work runs.
+    stages
+        What the work consists of.
     """
 
     def __init__(
-        self, button: Any, bar: Any, label: Any, poller: Poller, start: Callable[[], None], busy: list[Any]
+        self,
+        button: Any,
+        bar: Any,
+        label: Any,
+        poller: Poller,
+        start: Callable[[], None],
+        busy: list[Any],
+        stages: Stages,
     ) -> None:
         self._button, self._bar, self._label = button, bar, label
         self._poller = poller
         self._start = start
         self._busy = busy
+        self._stages = stages
         self._work: Any = None
         button.connect("clicked()", self.press)
         self._show(False)
@@ -75,7 +87,8 @@ class RunControls:
     def progress(self, stage: str, fraction: float) -> None:
         """Show a stage of the work (:mod:`cadx.worker`) and how far it is, 0..1."""
         self.say(stage_text(stage))
-        self._bar.setValue(round(_STEPS * _overall(stage, fraction)))
+        first, last = self._stages.get(stage.partition(" ")[0], (0.0, 0.0))
+        self._bar.setValue(round(_STEPS * (first + fraction * (last - first))))
 
     def allow(self, problem: str, tip: str) -> None:
         """Whether the work can be started: ``problem`` says why not, ``tip`` what the button does."""
@@ -123,15 +136,7 @@ def stage_text(stage: str) -> str:
     return {
         "register": _("Registering T2 to T1"),
         "crop": _("Cutting out the ROI"),
+        "prepare": _("Preparing the slices"),
         "load model": _("Loading the model"),
         "classify": _("Grading"),
     }.get(stage, stage)
-
-
-def _overall(stage: str, fraction: float) -> float:
-    """How far all of the work is, 0..1; correcting takes most of it."""
-    if stage.startswith("correct"):
-        return 0.6 * fraction
-    if stage == "classify":
-        return 0.85 + 0.15 * fraction
-    return {"register": 0.62, "crop": 0.65, "load model": 0.7}.get(stage, 0.0)

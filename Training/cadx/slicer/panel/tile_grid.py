@@ -9,13 +9,11 @@ import qt
 from slicer.i18n import tr as _
 
 from cadx.explain.display import height_text
-from cadx.slicer.panel.pixels import to_pixmap
+from cadx.slicer.panel.pixels import LETTER_WIDTH, TEXT_HEIGHT, to_pixmap, write_over
 from cadx.slicer.tiles import Tiles
 
 _WIDTH, _SMALLEST = 333, 20
-_CAPTION_HEIGHT = 13
 _ROOM_FOR_HEIGHT = 90
-_LETTER_WIDTH = 9
 _BUTTON_STYLE = (
     "QToolButton { border: 1px solid #555; padding: 0px; background: black; }"
     "QToolButton:focus { border: 1px solid #3daee9; }"
@@ -173,17 +171,7 @@ class TileGrid:
             caption += " =" if not large else _(" (repeated)")
         texts = [(0, 0, caption)]
         if self._tiles.radiological and (large or number == 0):
-            middle = (size - _CAPTION_HEIGHT) // 2
-            texts += [(0, middle, "R"), (size - _LETTER_WIDTH, middle, "L")]
-        painter = qt.QPainter(pixmap)
-        font = painter.font()
-        font.setPixelSize(10)
-        painter.setFont(font)
-        painter.setPen(qt.QColor("#9fd0ff"))
-        for left, top, text in texts:
-            painter.fillRect(
-                left, top, _LETTER_WIDTH * (1 + len(text)) * 2 // 3, _CAPTION_HEIGHT, qt.QColor(0, 0, 0, 150)
-            )
-            painter.drawText(left + 2, top + _CAPTION_HEIGHT - 3, text)
-        painter.end()
+            middle = (size - TEXT_HEIGHT) // 2
+            texts += [(0, middle, "R"), (size - LETTER_WIDTH, middle, "L")]
+        write_over(pixmap, texts)
         return pixmap

@@ -1,4 +1,4 @@
-"""What the panel's tests share. They run in the application and, unchanged, on the test host."""
+"""What the tests of every panel share. They run in the application and, unchanged, on the test host."""
 
 from __future__ import annotations
 
@@ -7,26 +7,18 @@ import tempfile
 import time
 import unittest
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import slicer
 
-from cadx.phantom import make_patient
-from cadx.slicer import add_case, find_cases
+from cadx.slicer import find_cases, nodes_of_class
 from cadx.slicer.dependencies import plan_installation
 
 ENOUGH_S = 120.0
 POSIX = os.name == "posix"
 PAUSING = Path(__file__).with_name("pausing_worker.py")
-
-
-@cache
-def phantom() -> Any:
-    """The synthetic patient of these tests."""
-    return make_patient(1003, 0)
 
 
 def until(condition: Callable[[], Any], seconds: float = ENOUGH_S) -> bool:
@@ -38,6 +30,12 @@ def until(condition: Callable[[], Any], seconds: float = ENOUGH_S) -> bool:
             return True
         time.sleep(0.005)
     return False
+
+
+def settle(panel: Any) -> bool:
+    """Let what is due be shown; False if it is not."""
+    slicer.app.processEvents()
+    return until(lambda: not panel.updatePending)
 
 
 def members(group: int) -> list[int]:
@@ -53,10 +51,53 @@ def members(group: int) -> list[int]:
     return found
 
 
-class PanelCase(unittest.TestCase):
-    """A panel that has just been opened on an empty scene."""
+def resident_megabytes() -> float:
+    """Memory of this process (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
 
+
+def layers() -> list[Any]:
+    """What lies over what, view by view."""
+    return nodes_of_class(slicer.mrmlScene, "vtkMRMLSliceCompositeNode")
+
+
+def shown_point(axis: int, name: str) -> float:
+    """Position (RAS mm) along an axis of a slice view."""
+    view = slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode")
+    return float(view.GetSliceToRAS().GetElement(axis, 3))
+
+
+class PanelCase(unittest.TestCase):
+    """A panel that has just been opened on an empty scene; a module's own case says which."""
+
+    module: ClassVar[str]
     needs_packages = True
+
+    # what a module must say
+
+    def choose_case(self) -> Any:
+        """Add what can be graded to the scene and choose it; its :class:`cadx.slicer.results.CaseNodes`."""
+        raise NotImplementedError
+
+    def add_another(self) -> None:
+        """Add more of what can be graded, and do not choose it."""
+        raise NotImplementedError
+
+    def choose_fresh_case(self) -> None:
+        """The same with something that was never prepared before."""
+        raise NotImplementedError
+
+    def choose_unshown_case(self) -> None:
+        """The same where packages are missing, so that nothing of it can be shown."""
+        raise NotImplementedError
+
+    def fed_status(self) -> str:
+        """What the panel says where it shows what the model is fed."""
+        raise NotImplementedError
+
+    # what they share
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -66,12 +107,16 @@ class PanelCase(unittest.TestCase):
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear(0)
-        self.panel = slicer.modules.ipmnclassifier.widgetRepresentation().self()
-        self.panel.enter()
+        self.open_panel()
         until(lambda: not self.panel.updatePending)
 
     def tearDown(self) -> None:
         slicer.mrmlScene.Clear(0)
+
+    def open_panel(self) -> None:
+        """The module's panel as it is now, entered."""
+        self.panel = getattr(slicer.modules, self.module.lower()).widgetRepresentation().self()
+        self.panel.enter()
 
     @property
     def ui(self) -> Any:
@@ -81,27 +126,9 @@ class PanelCase(unittest.TestCase):
     def parameters(self) -> Any:
         return self.panel.logic.getParameterNode()
 
-    def add_phantom(self) -> Any:
-        """T1, T2 and ROI of the phantom in the scene."""
-        patient = phantom()
-        return add_case(slicer.mrmlScene, t1=patient.t1, t2=patient.t2, roi=patient.roi)
-
-    def choose_phantom(self) -> Any:
-        """The phantom, chosen, with its tiles shown."""
-        nodes = self.add_phantom()
-        self.choose(nodes.t1, nodes.t2, nodes.roi)
-        self.assertTrue(until(lambda: self.panel.tiles.shown is not None), self.panel.tiles.status)
-        return nodes
-
-    def choose(self, t1: Any, t2: Any, roi: Any) -> None:
-        parameters = self.parameters
-        parameters.t1Volume, parameters.t2Volume, parameters.roi = t1, t2, roi
-        self.settle()
-
     def settle(self) -> None:
         """Let what is due be shown."""
-        slicer.app.processEvents()
-        self.assertTrue(until(lambda: not self.panel.updatePending))
+        self.assertTrue(settle(self.panel))
 
     def classify(self) -> None:
         """Press Classify and wait for the end."""
@@ -115,6 +142,12 @@ class PanelCase(unittest.TestCase):
     def said(self) -> str:
         return str(self.ui.stageLabel.text)
 
+    def reason(self) -> str:
+        """Why Classify is disabled."""
+        self.settle()
+        self.assertFalse(self.ui.classifyButton.enabled)
+        return str(self.ui.classifyButton.toolTip)
+
     def worker(self) -> int:
         """Number of the worker's process, which is its group's too."""
         number = self.panel.logic.workerId()
@@ -124,7 +157,7 @@ class PanelCase(unittest.TestCase):
     def press_and_pause_at(self, stage: str) -> int:
         """Press Classify with a worker that stands still when it has come to a stage; its process's number."""
         self.panel.logic.end()
-        background = self.panel.logic.background()
+        background = self.panel.logic.background(**self.panel.modelOptions())
         come: list[str] = []
         show = self.panel._onProgress
 
