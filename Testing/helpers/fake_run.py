@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import yaml
 
 Json = dict[str, Any]
 Rows = list[dict[str, str]]
+Looks = list[list[tuple[np.ndarray, np.ndarray]]]
 PERCENTILES = 5
 LEAKS = (
     "Images are split at random, so images of one patient lie in training and test parts.",
@@ -37,6 +39,7 @@ class Plan:
     rounds: int
     settings: tuple[Json, ...]
     final: str
+    shared: bool
     samples: Rows = field(default_factory=list)
     thumbnails: np.ndarray = field(default_factory=lambda: np.zeros(0))
     folds: Json = field(default_factory=dict)
@@ -60,6 +63,7 @@ def write_fake_run(
     leak_by_design: bool = False,
     settings: Sequence[Json] = ({},),
     final: str = "refit",
+    shared: bool = False,
     whole: bool = True,
     edit_samples: Callable[[Rows, np.ndarray], None] | None = None,
     edit_folds: Callable[[Json, Rows], None] | None = None,
@@ -78,13 +82,15 @@ def write_fake_run(
         The declared grid, such as ``({"learning_rate": 1e-3}, {"learning_rate": 1e-4})``.
     final
         "refit", or "best", which takes the first inner part only.
+    shared
+        The inner folds are the other folds, and each two share their trainings.
     whole
         Also the ``all`` folder of each model.
     edit_samples, edit_folds
         Change the rows and thumbnails, or the folds, in place before anything is written from them.
     """
     names = tuple(f"class {number}" for number in range(classes))
-    plan = Plan(Path(folder), tuple(models), names, seed, rounds, tuple(settings), final)
+    plan = Plan(Path(folder), tuple(models), names, seed, rounds, tuple(settings), final, shared)
     plan.samples, plan.thumbnails = _cohort(plan, groups)
     if edit_samples:
         edit_samples(plan.samples, plan.thumbnails)
@@ -95,6 +101,8 @@ def write_fake_run(
     plan.folder.mkdir(parents=True, exist_ok=True)
     _write_top(plan, leak_by_design)
     for model in plan.models:
+        if shared:
+            _write_pairs(plan, model)
         for number, fold in enumerate(plan.folds["outer"]):
             _write_fold(plan, model, number, fold, leak_by_design)
         if whole:
@@ -186,7 +194,13 @@ def _folds(plan: Plan, folds: int, inner: int, leak_by_design: bool) -> Json:
         else:
             kept = [row for row in plan.samples if place[row[key]] != number]
             parts = [_inner_part(plan, kept, index, max(inner, 2)) for index in range(inner)]
+        if plan.shared:
+            parts = []
         outer.append({"name": f"fold-{number}", "test": test, "training": training, "inner": parts})
+    for fold in outer if plan.shared else ():
+        for number, other in enumerate(one for one in outer if one is not fold):
+            training = [name for name in fold["training"] if name not in other["test"]]
+            fold["inner"].append({"name": f"inner-{number}", "training": training, "validation": other["test"]})
     unit = "image" if leak_by_design else "patient"
     return {"schema": "cadx.folds/1", "kind": "folds", "unit": unit, "seed": plan.seed, "outer": outer}
 
@@ -231,6 +245,7 @@ def _write_top(plan: Plan, leak_by_design: bool) -> None:
         "models": list(plan.models),
         "study_sha256": digest(plan.folder / "study.yaml"),
         "leaks": list(LEAKS) if leak_by_design else [],
+        "shared": plan.shared,
         "disclaimer": "Research use only, not for clinical decisions.",
     }
     dump(plan.folder / "run.json", run)
@@ -262,19 +277,43 @@ def _study(plan: Plan, leak_by_design: bool) -> Json:
     }
 
 
+def _write_pairs(plan: Plan, model: str) -> None:
+    """Each training that two folds share, with a book for each."""
+    for (one, fold), (two, other) in combinations(enumerate(plan.folds["outer"]), 2):
+        name = f"{fold['name']}+{other['name']}"
+        left_out = {part["name"]: part["test"] for part in (fold, other)}
+        training = [n for n in fold["training"] if n not in other["test"]]
+        for index, chosen in enumerate(plan.settings):
+            place = plan.folder / model / "shared" / f"settings-{index}" / name
+            _write_task(
+                plan, place, (model, "shared", name), chosen, {"training": training, "validation": []}, left_out
+            )
+            _write_fit(plan, place, None, None, False, one)
+            for number, (book, names) in zip((one, two), left_out.items(), strict=True):
+                logits = _logits(plan, model, (one, two, index, number), names)
+                np.save(place / f"book-{book}.npy", logits)
+                _write_figures(place / f"book-{book}.jsonl", logits, plan.truth(names))
+
+
+def _write_figures(path: Path, logits: np.ndarray, truth: np.ndarray) -> None:
+    names = ("validation_loss", "validation_accuracy", "validation_balanced_accuracy")
+    lines = [{"round": n, **dict(zip(names, _looked(look, truth), strict=True))} for n, look in enumerate(logits)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def books_of(plan: Plan, model: str, fold: Json, index: int) -> list[tuple[str, list[str]]]:
+    """What a fold chooses by: place in the model's folder of the books of the other folds, and their samples."""
+    names = [one["name"] for one in plan.folds["outer"]]
+    found = []
+    for other in (one for one in plan.folds["outer"] if one["name"] != fold["name"]):
+        pair = "+".join(sorted((fold["name"], other["name"]), key=names.index))
+        found.append((f"shared/settings-{index}/{pair}/book-{other['name']}.npy", other["test"]))
+    return found
+
+
 def _write_fold(plan: Plan, model: str, number: int, fold: Json, leak_by_design: bool) -> None:
     folder = plan.folder / model / fold["name"]
-    looks: list[list[tuple[np.ndarray, np.ndarray]]] = []
-    for index, chosen in enumerate(plan.settings):
-        looks.append([])
-        for order, part in enumerate(fold["inner"]):
-            place = folder / f"settings-{index}" / part["name"]
-            logits = _logits(plan, model, (number, index, order), part["validation"])
-            _write_task(plan, place, (model, fold["name"], part["name"]), chosen, part)
-            _write_fit(plan, place, logits, plan.truth(part["validation"]), plan.final == "best", number)
-            np.save(place / "validation.npy", logits)
-            looks[-1].append((logits, plan.truth(part["validation"])))
-    inputs = {str(path.relative_to(folder).as_posix()): path for path in sorted(folder.rglob("validation.npy"))}
+    inputs, looks = (_shared_looks if plan.shared else _write_inner)(plan, model, number, fold)
     selection = _select(plan, looks, inputs, calibrate=not leak_by_design)
     dump(folder / "selection.json", selection)
     weights = folder / f"settings-{selection['chosen']['index']}" / "inner-0" / "weights.safetensors"
@@ -284,14 +323,43 @@ def _write_fold(plan: Plan, model: str, number: int, fold: Json, leak_by_design:
     _write_opening(plan, folder, (model, fold["name"]), weights)
 
 
+def _shared_looks(plan: Plan, model: str, number: int, fold: Json) -> tuple[dict[str, Path], Looks]:
+    inputs: dict[str, Path] = {}
+    looks: Looks = []
+    for index in range(len(plan.settings)):
+        looks.append([])
+        for name, names in books_of(plan, model, fold, index):
+            inputs[name] = plan.folder / model / name
+            looks[-1].append((np.load(inputs[name]), plan.truth(names)))
+    return inputs, looks
+
+
+def _write_inner(plan: Plan, model: str, number: int, fold: Json) -> tuple[dict[str, Path], Looks]:
+    folder = plan.folder / model / fold["name"]
+    looks: Looks = []
+    for index, chosen in enumerate(plan.settings):
+        looks.append([])
+        for order, part in enumerate(fold["inner"]):
+            place = folder / f"settings-{index}" / part["name"]
+            logits = _logits(plan, model, (number, index, order), part["validation"])
+            _write_task(plan, place, (model, fold["name"], part["name"]), chosen, part)
+            _write_fit(plan, place, logits, plan.truth(part["validation"]), plan.final == "best", number)
+            np.save(place / "validation.npy", logits)
+            looks[-1].append((logits, plan.truth(part["validation"])))
+    return {str(path.relative_to(folder).as_posix()): path for path in sorted(folder.rglob("validation.npy"))}, looks
+
+
 def _write_whole(plan: Plan, model: str, leak_by_design: bool) -> None:
     folder = plan.folder / model / "all"
-    looks: list[list[tuple[np.ndarray, np.ndarray]]] = []
+    looks: Looks = []
     inputs = {}
     for index in range(len(plan.settings)):
         looks.append([])
         for fold in plan.folds["outer"]:
-            for part in fold["inner"]:
+            for name, names in books_of(plan, model, fold, index) if plan.shared else ():
+                inputs[name] = folder.parent / name
+                looks[-1].append((np.load(inputs[name]), plan.truth(names)))
+            for part in () if plan.shared else fold["inner"]:
                 path = folder.parent / fold["name"] / f"settings-{index}" / part["name"] / "validation.npy"
                 looks[-1].append((np.load(path), plan.truth(part["validation"])))
                 inputs[str(path.relative_to(folder.parent).as_posix())] = path
@@ -311,7 +379,14 @@ def _write_final(
     return place / "weights.safetensors"
 
 
-def _write_task(plan: Plan, place: Path, names: tuple[str, str, str | None], chosen: Json, part: Json) -> None:
+def _write_task(
+    plan: Plan,
+    place: Path,
+    names: tuple[str, str, str | None],
+    chosen: Json,
+    part: Json,
+    books: dict[str, list[str]] | None = None,
+) -> None:
     training = part["training"]
     truth = plan.truth(training)
     shares = [len(truth) / (len(set(truth)) * max(1, int((truth == c).sum()))) for c in range(len(plan.classes))]
@@ -328,6 +403,7 @@ def _write_task(plan: Plan, place: Path, names: tuple[str, str, str | None], cho
         "seed": plan.seed,
         "training": training,
         "validation": part["validation"],
+        **({"books": books} if books else {}),
         "training_sha256": hashlib.sha256("\n".join(training).encode()).hexdigest(),
         "learnt": {
             "class_weights": shares,
@@ -400,9 +476,7 @@ def _logits(plan: Plan, model: str, place: tuple[int, ...], names: Sequence[str]
     return (skill[:, None, None] * sign + noise[:, None, None] * drawn).astype(np.float32)
 
 
-def _select(
-    plan: Plan, looks: list[list[tuple[np.ndarray, np.ndarray]]], inputs: dict[str, Path], calibrate: bool
-) -> Json:
+def _select(plan: Plan, looks: Looks, inputs: dict[str, Path], calibrate: bool) -> Json:
     candidates = []
     for chosen, parts in zip(plan.settings, looks, strict=True):
         curve = [float(np.mean([_loss(logits[r], truth) for logits, truth in parts])) for r in range(plan.rounds)]

@@ -20,6 +20,7 @@ from cadx.audit.audit import audit_run
 from cadx.audit.choice import best_temperature
 from cadx.audit.command import audit
 from cadx.audit.report import AuditReport
+from cadx.audit.tasks import cross_entropy
 from cadx.errors import InputError
 
 from fake_run import digest, dump, reseal_opening, seal_folds, softmax, temperature, write_fake_run
@@ -28,6 +29,9 @@ Json = dict[str, Any]
 SMALL: Json = {"models": ("vit",), "groups": 18, "folds": 3, "inner": 2, "settings": ({"learning_rate": 1e-3},)}
 ALLOWED = ("cadx.audit", "cadx.errors", "cadx.io")
 FOLD = Path("vit") / "fold-0"
+PAIR = Path("vit") / "shared" / "settings-0" / "fold-0+fold-1"
+# what may follow where a book's names are wrong, and so the classes that its logits are held against
+OF_TRUTH = {"validation logs", "selection", "temperature"}
 INNER = FOLD / "settings-0" / "inner-0"
 
 
@@ -93,6 +97,7 @@ def test_a_clean_run_passes_every_check(tmp_path: Path) -> None:
         {"final": "best", "settings": ({"learning_rate": 1e-3}, {"learning_rate": 1e-4})},
         {"settings": ({"weight_decay": 0.1}, {"weight_decay": 0.0})},
         {"whole": False, "seed": 3},
+        {"shared": True, "settings": ({"learning_rate": 1e-3}, {"learning_rate": 1e-4})},
     ],
 )
 def test_other_forms_of_a_clean_run_pass(tmp_path: Path, options: Json) -> None:
@@ -353,6 +358,139 @@ def test_a_final_fit_that_ran_on(run: Path) -> None:
     assert _failed(audit_run(run)) == {"final fit"}
 
 
+@pytest.fixture(scope="session")
+def clean_shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in which each two folds share their trainings."""
+    return _bare(write_fake_run(tmp_path_factory.mktemp("shared") / "run", **{**SMALL, "folds": 4}, shared=True))
+
+
+@pytest.fixture
+def shared_run(clean_shared: Path, tmp_path: Path) -> Path:
+    """A copy of it to spoil."""
+    return Path(shutil.copytree(clean_shared, tmp_path / "run"))
+
+
+def test_a_run_with_shared_trainings_passes_every_check(tmp_path: Path) -> None:
+    folder = write_fake_run(tmp_path / "run", **{**SMALL, "folds": 4}, shared=True)
+    report = audit_run(folder)
+    assert set(_status(report).values()) == {"passed"}, "\n".join(report.lines())
+    (folder / PAIR / "book-fold-1.npy").unlink()
+    report = audit_run(folder)
+    assert f"{PAIR.as_posix()}/book-fold-1.npy" in report.checks[0].evidence
+
+
+@pytest.mark.parametrize("honest", [False, True])
+def test_a_choice_by_the_book_of_its_own_test_part(shared_run: Path, honest: bool) -> None:
+    """Everything downstream is forged to agree; the inputs are named as they were, or as they had to be."""
+    right, wrong = "book-fold-1.npy", "book-fold-0.npy"
+    selection = json.loads((shared_run / FOLD / "selection.json").read_text())
+    read = [name.replace(f"fold-0+fold-1/{right}", f"fold-0+fold-1/{wrong}") for name in selection["inputs"]]
+    if honest:
+        selection["inputs"] = {name: digest(shared_run / "vit" / name) for name in read}
+    looks = [_book(shared_run / "vit" / name) for name in read]
+    curve = [float(np.mean([cross_entropy(logits[k], truth) for logits, truth in looks])) for k in range(3)]
+    best = int(np.argmin(curve))
+    selection["candidates"][0] |= {"curve": curve, "best_round": best, "value": curve[best]}
+    selection["chosen"]["round"] = best
+    pooled = np.concatenate([logits[best] for logits, _ in looks])
+    selection["temperature"] = temperature(pooled, np.concatenate([truth for _, truth in looks]))
+    dump(shared_run / FOLD / "selection.json", selection)
+    _edit(shared_run / FOLD / "final" / "done.json", lambda done: done.update(rounds=best + 1))
+    _recalibrate(shared_run / FOLD, selection["temperature"])
+    report = audit_run(shared_run)
+    assert _failed(report) == {"selection", "temperature"} | ({"selection inputs"} if honest else set())
+    said = next(check for check in report.checks if check.name == "selection inputs")
+    assert any("its own test part" in line for line in said.evidence) is honest
+
+
+@pytest.mark.parametrize(
+    ("checks", "change"),
+    [
+        ({"task parts"}, lambda task: task["training"].append(task["books"]["fold-0"][0])),
+        ({"task parts"}, lambda task: task["training"].pop()),
+        ({"task parts"}, lambda task: task["validation"].append(task["books"]["fold-0"][0])),
+        ({"task parts"}, lambda task: task["books"]["fold-0"].__setitem__(0, task["training"][0])),
+        ({"task parts"}, lambda task: task["books"].update({"fold-2": []})),
+        ({"learnt values"}, lambda task: task["learnt"]["from"].append(task["books"]["fold-1"][0])),
+    ],
+)
+def test_a_shared_training_of_other_parts_than_it_must_be(
+    shared_run: Path, checks: set[str], change: Callable[[Json], object]
+) -> None:
+    """A name in place of another of its class, so that nothing else follows."""
+    _edit(shared_run / PAIR / "task.json", change)
+    assert _failed(audit_run(shared_run)) - OF_TRUTH == checks
+
+
+def test_books_that_are_swapped(shared_run: Path) -> None:
+    one, other = (shared_run / PAIR / f"book-fold-{number}.npy" for number in (0, 1))
+    values = np.load(one)
+    shutil.copy(other, one)
+    np.save(other, values)
+    assert "selection inputs" in _failed(audit_run(shared_run))
+
+
+def test_a_book_changed_after_the_choice(shared_run: Path) -> None:
+    path = shared_run / PAIR / "book-fold-1.npy"
+    np.save(path, np.load(path) + np.float32(1e-6))
+    assert _failed(audit_run(shared_run)) == {"selection inputs"}
+
+
+def test_figures_of_a_book_that_are_not_its_own(shared_run: Path) -> None:
+    _edit_lines(shared_run / PAIR / "book-fold-0.jsonl", lambda lines: lines[0].update(validation_loss=9.0))
+    assert _failed(audit_run(shared_run)) == {"validation logs"}
+
+
+def test_a_shared_training_whose_log_tells_of_a_test_part(shared_run: Path) -> None:
+    _edit_lines(shared_run / PAIR / "rounds.jsonl", lambda lines: lines[0].update(validation_loss=0.5))
+    assert _failed(audit_run(shared_run)) == {"test part unseen"}
+
+
+def test_a_shared_training_that_ended_early(shared_run: Path) -> None:
+    for path in shared_run.glob("vit/shared/settings-0/*/*.jsonl"):
+        if path.name != "steps.jsonl":
+            _edit_lines(path, lambda lines: lines.pop())
+    for path in shared_run.glob("vit/shared/settings-0/*/*.npy"):
+        np.save(path, np.load(path)[:-1])
+    for path in shared_run.glob("vit/shared/settings-0/*/done.json"):
+        _edit(path, lambda done: done.update(rounds=done["rounds"] - 1))
+    report = audit_run(shared_run)
+    assert "shared trainings" in _failed(report)
+    assert "ended after 2 of 3 rounds" in next(c for c in report.checks if c.name == "shared trainings").detail
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("study.yaml", "check_every: 1", "check_every: 1\n  patience: 2"),
+        ("study.yaml", "kind: folds\n    folds: null", "kind: folds\n    folds: 3"),
+        ("study.yaml", "final: refit", "final: best"),
+        ("run.json", '"shared": true', '"shared": false'),
+    ],
+)
+def test_trainings_that_cannot_be_shared(shared_run: Path, name: str, old: str, new: str) -> None:
+    text = (shared_run / name).read_text()
+    assert old in text
+    (shared_run / name).write_text(text.replace(old, new))
+    assert "shared trainings" in _failed(audit_run(shared_run))
+
+
+def test_inner_parts_that_are_not_the_other_folds(tmp_path: Path) -> None:
+    def move(folds: Json, rows: list[dict[str, str]]) -> None:
+        part = folds["outer"][0]["inner"][0]
+        part["training"].append(part["validation"][0])
+        part["validation"] = part["validation"][1:]
+
+    report = audit_run(_bare(write_fake_run(tmp_path / "run", **SMALL, shared=True, edit_folds=move)))
+    assert "shared trainings" in _failed(report)
+
+
+@pytest.mark.parametrize("name", ["settings-0/fold-0+fold-9", "settings-7/fold-0+fold-1"])
+def test_a_shared_training_of_no_two_folds(shared_run: Path, name: str) -> None:
+    shutil.copytree(shared_run / PAIR, shared_run / "vit" / "shared" / name)
+    assert _failed(audit_run(shared_run)) == {"shared trainings"}
+
+
 def test_a_fold_opened_twice(run: Path) -> None:
     _edit_lines(run / "openings.jsonl", lambda lines: lines.append({**lines[0], "predictions_sha256": "0" * 64}))
     assert _failed(audit_run(run)) == {"opened once"}
@@ -491,6 +629,14 @@ def _pooled(run: Path, number: int, settings: int = 0) -> tuple[np.ndarray, np.n
         logits.append(np.load(path)[number])
         truth += [label[name] for name in names]
     return np.concatenate(logits), np.array(truth)
+
+
+def _book(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of a book and truth of its samples."""
+    with (path.parents[4] / "samples.csv").open(newline="") as file:
+        label = {row["name"]: int(row["class"].split()[-1]) for row in csv.DictReader(file)}
+    names = json.loads((path.parent / "task.json").read_text())["books"][path.stem.removeprefix("book-")]
+    return np.load(path), np.array([label[name] for name in names])
 
 
 def _recalibrate(fold: Path, value: float) -> None:

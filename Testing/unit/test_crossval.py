@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -20,11 +21,19 @@ pytest.importorskip("sklearn")
 
 from cadx.cli import main  # noqa: E402
 from cadx.models.bundle import Bundle  # noqa: E402
+from cadx.study.executor import InProcess  # noqa: E402
+from cadx.study.folds import from_json  # noqa: E402
+from cadx.study.inner import InnerTrainings  # noqa: E402
+from cadx.study.presets import read_study  # noqa: E402
+from cadx.study.progress import Reporter  # noqa: E402
+from cadx.study.weights import plan  # noqa: E402
+from cadx.study.workshop import WorkshopPlan  # noqa: E402
 from cadx.trust.temperature import fit_temperature, softmax  # noqa: E402
 
 THREADS = ("--threads", "1", "--device", "cpu")
 COMPARED = ("predictions.csv", "selection.json", "tables.md", "tables.csv", "tables.tex", "folds.json", "samples.csv")
 COMPARED += ("steps.jsonl", "rounds.jsonl", "weights.safetensors", "validation.npy", "openings.jsonl", "opening.json")
+PAIR = ("shared", "settings-0", "fold-0+fold-1")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +57,7 @@ def run(place):
 
 def contents(run):
     """What must be the same to the last bit, by its place in the run."""
-    files = [path for path in run.rglob("*") if path.name in COMPARED]
+    files = [path for path in run.rglob("*") if path.name in COMPARED or path.name.startswith("book-")]
     return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
 
@@ -88,11 +97,12 @@ def test_epoch_settings_and_temperature_follow_from_the_inner_parts(run):
     curves, kept = [], {}
     for index in (0, 1):
         losses = []
-        for inner in sorted((folder / f"settings-{index}").iterdir()):
+        for pair, other in (("fold-0+fold-1", "fold-0"), ("fold-1+fold-2", "fold-2")):
+            inner = run / "vit" / "shared" / f"settings-{index}" / pair
             task = json.loads((inner / "task.json").read_text())
-            truth = np.array([names.index(classes[name]) for name in task["validation"]])
-            logits = np.load(inner / "validation.npy")
-            kept[index, inner.name] = (logits, truth)
+            truth = np.array([names.index(classes[name]) for name in task["books"][other]])
+            logits = np.load(inner / f"book-{other}.npy")
+            kept[index, other] = (logits, truth)
             losses.append([-np.log(softmax(step)[np.arange(len(truth)), truth]).mean() for step in logits])
         curves.append(np.mean(losses, axis=0))
     best = np.unravel_index(np.argmin(curves), np.shape(curves))
@@ -103,6 +113,73 @@ def test_epoch_settings_and_temperature_follow_from_the_inner_parts(run):
     for row in rows_of(folder / "predictions.csv"):
         shares = softmax(np.array([[float(row[f"logit:{n}"]) for n in names]]), selection["temperature"])[0]
         assert [float(row[f"p:{n}"]) for n in names] == pytest.approx(shares)
+
+
+def test_what_two_folds_share_trains_on_neither_and_tells_of_neither(run):
+    outer = {fold["name"]: fold for fold in json.loads((run / "folds.json").read_text())["outer"]}
+    everyone = {row["name"] for row in rows_of(run / "samples.csv")}
+    folders = sorted((run / "cnn" / "shared").glob("*/*"))
+    assert len(folders) == 2 * 3
+    for folder in folders:
+        task = json.loads((folder / "task.json").read_text())
+        assert task["books"] == {name: outer[name]["test"] for name in folder.name.split("+")}
+        assert set(task["training"]) == everyone.difference(*task["books"].values())
+        lines = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
+        assert len(lines) == 6
+        assert all(line["validation_loss"] is None for line in lines)
+    assert not list(run.glob("*/fold-*/settings-*"))
+
+
+def test_each_fold_chooses_by_the_books_of_the_others_alone(run):
+    for number in range(3):
+        inputs = json.loads((run / "vit" / f"fold-{number}" / "selection.json").read_text())["inputs"]
+        assert len(inputs) == 2 * 2
+        for name in inputs:
+            _, _, pair, book = name.split("/")
+            assert f"fold-{number}" in pair.split("+")
+            assert book != f"book-fold-{number}.npy"
+
+
+def test_shared_or_apart_the_bits_are_the_same(run, place):
+    """Logits, choices, weights, predictions; the tables differ in how many trainings there were, and nowhere else."""
+    assert main(command(place, "apart", "--no-shared", "--models", "cnn", "--no-refit", "--no-bundles")) == 0
+    apart = place / "apart"
+    assert [json.loads((one / "run.json").read_text())["shared"] for one in (run, apart)] == [True, False]
+    assert not list(apart.glob("*/shared"))
+    for number in range(3):
+        ours, theirs = (one / "cnn" / f"fold-{number}" for one in (run, apart))
+        chosen, other = (json.loads((folder / "selection.json").read_text()) for folder in (ours, theirs))
+        assert list(chosen.pop("inputs").values()) == list(other.pop("inputs").values())
+        assert chosen == other
+        for name in ("predictions.csv", "final/weights.safetensors", "final/steps.jsonl"):
+            assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+    steps = ["/".join(("cnn", *PAIR, "steps.jsonl")), "cnn/fold-1/settings-0/inner-0/steps.jsonl"]
+    assert (run / steps[0]).read_bytes() == (apart / steps[1]).read_bytes()
+    tables = [
+        [row for row in rows_of(one / "tables.csv") if row["row"] == "CNN" and row["column"] != "Trainings"]
+        for one in (run, apart)
+    ]
+    assert len(tables[0]) > 10
+    assert tables[0] == tables[1]
+    assert main(["audit", str(apart)]) == 0
+
+
+def test_another_process_opens_the_same_workshop(run, place, tmp_path):
+    """Plan and task are plain data; what is trained from their copies is the same to the last bit."""
+    study = read_study(str(place / "shapes.yaml"))
+    asked = WorkshopPlan(plan(study, None, None), place / "data", device="cpu", threads=1)
+    copied = pickle.loads(pickle.dumps(asked))
+    assert copied == asked
+    shop = copied.open()
+    folds = from_json(json.loads((run / "folds.json").read_text()), shop.names)
+    inner = InnerTrainings(tmp_path, study.model("vit"), study, folds, shared=True)
+    (task,) = (one for one in pickle.loads(pickle.dumps(inner.tasks())) if one.folder == tmp_path.joinpath(*PAIR))
+    told = []
+    InProcess(shop, Reporter(told.append)).run([task])
+    assert task.done
+    assert told[-1].startswith("vit shared fold-0+fold-1, check 6 of 6")
+    for name in ("book-fold-0.npy", "book-fold-1.npy", "book-fold-1.jsonl", "steps.jsonl"):
+        assert (task.folder / name).read_bytes() == run.joinpath("vit", *PAIR, name).read_bytes()
 
 
 def test_class_weights_are_learnt_on_the_training_part(run):
@@ -184,6 +261,7 @@ def test_killed_and_resumed_gives_the_same_bits(place, run, kind):
         (["--epochs", "5"], "its training.epochs differs"),
         (["--models", "vit"], "its models differ"),
         (["--threads", "2"], "was begun on cpu with 1 threads"),
+        (["--no-shared"], "was begun with --shared"),
     ],
 )
 def test_another_run_is_not_gone_on_with(place, run, capsys, change, word):
@@ -253,6 +331,8 @@ def test_what_is_wrong_with_a_cohort_is_one_sentence_before_any_training(tmp_pat
         (["--folds", "1"], "folds"),
         (["--folds", "2", "--set", "split.kind=holdout"], "--folds has nothing to do"),
         (["--inner-folds", "2", "--set", "split.inner.kind=holdout"], "--inner-folds has nothing to do"),
+        (["--shared", "--inner-folds", "2"], "--shared needs inner folds"),
+        (["--shared", "--set", "training.patience=2"], "--shared needs inner folds"),
         (["--weights", "folder"], "--weights has nothing to do"),
         (["--epochs", "0"], "epochs"),
     ],

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from cadx.errors import InputError
 from cadx.study.folds import Units, draw_folds, folds_sha256, from_json, holdout, to_json
+from cadx.study.inner import InnerTrainings, can_share
+from cadx.study.presets import read_study
 from cadx.study.spec import SplitSpec
 
 CLASSES = ("normal", "low risk", "high risk")
@@ -59,6 +61,42 @@ def test_inner_folds_are_the_other_outer_folds_unless_asked_otherwise():
     assert [len(fold.inner) for fold in drawn] == [4] * 5
     others = {tuple(sorted(fold.test)) for fold in drawn[1:]}
     assert {tuple(inner.validation) for inner in drawn[0].inner} == others
+
+
+@pytest.mark.parametrize(
+    ("changes", "possible"),
+    [
+        ([], True),
+        (["split.kind=centres"], True),
+        (["split.inner.folds=4"], False),
+        (["split.inner.kind=holdout"], False),
+        (["split.inner.kind=holdout", "selection.final=best", "training.transfer.mode=gradual"], False),
+        (["training.patience=3"], False),
+        (["split.folds=2"], False),
+    ],
+)
+def test_folds_share_trainings_where_their_inner_parts_are_each_other(changes, possible):
+    study = read_study("ipmn", changes=["split.folds=5", "training.patience=null", *changes])
+    assert can_share(study, draw_folds(units(), study.split, 0)) is possible
+
+
+def test_each_two_folds_share_one_training_and_neither_reads_its_own_book(tmp_path):
+    study = read_study("ipmn", changes=["split.folds=5", "selection.grid={learning_rate: [0.1, 0.01]}"])
+    folds = draw_folds(units(), study.split, 0)
+    inner = InnerTrainings(tmp_path, study.models[0], study, folds, shared=True)
+    tasks = inner.tasks()
+    assert len(tasks) == len({task.folder for task in tasks}) == 2 * 10
+    assert len(dataclasses.replace(inner, shared=False).tasks()) == 2 * 20
+    of = {task.folder: task for task in tasks}
+    for fold in folds:
+        files = [(file, chosen) for index in (0, 1) for file, chosen in inner._files(fold, index)]
+        assert len({file for file, _ in files}) == 2 * 4
+        for file, chosen in files:
+            task, other = of[file.parent], file.stem.removeprefix("book-")
+            assert task.books[other].tolist() == chosen.tolist()
+            assert set(task.books) == {fold.name, other}
+            assert other != fold.name
+            assert not set(task.training) & {*fold.test, *chosen}
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not():

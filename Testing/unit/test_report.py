@@ -21,7 +21,8 @@ from cadx.errors import InputError
 from cadx.evaluate.comparison import make_comparison
 from cadx.evaluate.published import our_metric, published
 from cadx.evaluate.report import WRITTEN, make_report
-from cadx.evaluate.rundata import PHANTOMS
+from cadx.evaluate.rundata import PHANTOMS, read_run
+from cadx.evaluate.tables import selection_table
 from cadx.study.presets import presets, read_study
 
 from fake_run import LEAKS, write_fake_run
@@ -459,6 +460,23 @@ def test_what_cannot_be_read_is_said_in_a_sentence(run, tmp_path):
     assert digests(copy) == digests(run)
     with pytest.raises(InputError, match=r"holds no run\.json"):
         make_report(tmp_path)
+
+
+def test_trainings_that_two_folds_share_are_read_for_both_and_counted_once(tmp_path):
+    folder = write_fake_run(tmp_path / "run", models=("vit",), groups=24, folds=4, rounds=4, shared=True)
+    run = read_run(folder)
+    (model,) = run.models
+    assert len(model.fits) == 6 + 4
+    for fold in model.folds:
+        assert [fit.book for fit in fold.inner] == [other.name for other in model.folds if other is not fold]
+        curves = [[line["validation_loss"] for line in fit.rounds] for fit in fold.inner]
+        assert np.mean(curves, axis=0) == pytest.approx(fold.selection["candidates"][0]["curve"])
+        assert len(fold.fits) == 3 + 1
+    rows = [row for row in selection_table(run).rows if row.cells[-1].text == "10"]
+    assert len(rows) == 1
+    for part in folder.glob("vit/fold-*"):
+        shutil.rmtree(part)
+    assert read_run(folder).models[0].reason.startswith("not finished")
 
 
 def test_two_protocols_side_by_side(leaky, tmp_path):

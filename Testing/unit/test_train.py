@@ -330,9 +330,8 @@ def test_lesion_masks_turn_with_their_case():
 
 
 def fit(**more) -> trainer.Fit:
-    training = TrainingSpec(
-        epochs=15, batch=3, optimiser=OptimiserSpec(learning_rate=2e-3), precision="fp32", **more.pop("training", {})
-    )
+    own = {"epochs": 15, "batch": 3, "precision": "fp32", **more.pop("training", {})}
+    training = TrainingSpec(optimiser=OptimiserSpec(learning_rate=2e-3), **own)
     return trainer.Fit(training, STILL, trainer.rounds_of(training), 0, **more)
 
 
@@ -408,6 +407,33 @@ def test_a_gradual_training_that_stops_goes_on_with_the_same_bits(tmp_path, sche
     again = trainer.train(tmp_path / "again", tiny(), *parts, asked, where=CPU)
     assert all(torch.equal(whole.state[name], again.state[name]) for name in whole.state)
     assert (tmp_path / "whole" / "steps.jsonl").read_text() == (tmp_path / "again" / "steps.jsonl").read_text()
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "mobilenetv3_small_050"])
+def test_books_are_looked_at_without_a_trace(tmp_path, name):
+    """The same bits with no part to look at, with one and with two; each book holds what its part alone would."""
+    options = {**TINY, "drop_rate": 0.2} if name.startswith("vit") else {}
+    asked = fit(training={"epochs": 3})
+    other = samples([np.full((2, 9, 16, 16), 0.2, np.float16)] * 3, [0, 1, 2])
+    looked = {"none": (None, {}), "one": (other, {}), "two": (None, {"a": other, "b": blocks()})}
+    trained = {}
+    for kind, (validation, books) in looked.items():
+        (tmp_path / kind).mkdir()
+        model = tiny(architecture=name, options=options)
+        trained[kind] = trainer.train(tmp_path / kind, model, blocks(), validation, asked, where=CPU, books=books)
+    for kind in ("one", "two"):
+        assert all(torch.equal(value, trained["none"].state[key]) for key, value in trained[kind].state.items())
+    assert trained["two"].logits is None
+    np.testing.assert_array_equal(trained["two"].books["a"], trained["one"].logits)
+    assert trained["two"].books["b"].shape == (3, 6, 3)
+    assert all(line["validation_loss"] is None for line in rounds(tmp_path / "two"))
+
+
+def test_an_evaluation_draws_from_no_generator():
+    model = tiny(options={**TINY, "drop_rate": 0.5})
+    before = torch.get_rng_state()
+    trainer.predict(model, blocks(), CPU)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_early_stopping_and_the_best_weights(tmp_path):

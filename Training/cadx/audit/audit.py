@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cadx.audit import choice, images, opening, splits, tasks
-from cadx.audit.files import WHOLE, Run
+from cadx.audit import choice, images, opening, shared, splits, tasks
+from cadx.audit.files import BOOK, SHARED, WHOLE, Run
 from cadx.audit.report import SHOWN, AuditReport, Check
 from cadx.errors import InputError
 from cadx.io.atomic import write_text
@@ -23,6 +23,7 @@ CHECKS: tuple[tuple[str, Callable[[Run], Check]], ...] = (
     ("identical images", images.check_identical),
     ("near-identical images", images.check_near_identical),
     ("task parts", tasks.check_task_parts),
+    ("shared trainings", shared.check_shared),
     ("learnt values", tasks.check_learnt_from),
     ("class weights", tasks.check_class_weights),
     ("landmarks", tasks.check_landmarks),
@@ -90,11 +91,20 @@ def _missing(run: Run) -> list[str]:
         for fold in run.folds:
             names = ["selection.json", "predictions.csv", "opening.json"]
             names += [] if run.keeps_best else ["final/task.json", "final/done.json", "final/weights.safetensors"]
-            for part in fold.inner:
+            for part in () if run.shared else fold.inner:
                 for number in range(run.settings_count):
                     place = f"settings-{number}/{part.name}"
                     names += [f"{place}/{name}" for name in ("task.json", "validation.npy", "done.json")]
             found += [f"{model}/{fold.name}/{name}" for name in names if not run.has(model, fold.name, name)]
+        found += [name for name in _pair_files(run, model) if run.shared and not run.has(name)]
         if (run.folder / model / WHOLE).is_dir() and not run.has(model, WHOLE, "selection.json"):
             found.append(f"{model}/{WHOLE}/selection.json")
     return found
+
+
+def _pair_files(run: Run, model: str) -> Iterator[str]:
+    for number in range(run.settings_count):
+        for pair, folds in run.pairs.items():
+            books = (f"{BOOK}{fold.name}.npy" for fold in folds)
+            for name in ("task.json", *books, "done.json"):
+                yield f"{model}/{SHARED}/settings-{number}/{pair}/{name}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cadx.audit.files import WHOLE, Fold, Json, Run, digest, read_array, read_document
+from cadx.audit.files import BOOK, SHARED, WHOLE, Fold, Json, Run, digest, names_of, read_array, read_document
 from cadx.audit.report import Check, conclude
 from cadx.audit.tasks import cross_entropy
 
@@ -40,9 +40,12 @@ class Choice:
         return read_document(self.run.folder / self.place / "selection.json")
 
     def parts(self, settings: int) -> Iterator[tuple[str, str]]:
-        """Path from the run folder and name in selection.json of each inner part's validation.npy."""
+        """Path from the run folder and name in selection.json of the logits on each inner part."""
         for fold in (self.fold,) if self.fold else self.run.folds:
-            for part in fold.inner:
+            for pair, other in self.run.others(fold) if self.run.shared else ():
+                name = f"{SHARED}/settings-{settings}/{pair}/{BOOK}{other.name}.npy"
+                yield f"{self.model}/{name}", name
+            for part in () if self.run.shared else fold.inner:
                 name = f"settings-{settings}/{part.name}/validation.npy"
                 yield f"{self.model}/{fold.name}/{name}", name if self.fold else f"{fold.name}/{name}"
 
@@ -50,8 +53,8 @@ class Choice:
         """Logits (rounds, samples, classes) and truth of each inner part."""
         found = []
         for path, _ in self.parts(settings):
-            names = read_document((self.run.folder / path).parent / "task.json")["validation"]
-            found.append((read_array(self.run.folder / path), self.run.truth(names)))
+            logits = self.run.folder / path
+            found.append((read_array(logits), self.run.truth(names_of(logits))))
         return found
 
 
@@ -62,7 +65,9 @@ def check_inputs(run: Run) -> Check:
         told = {re.sub(r"^(\./|\.\./)", "", name): value for name, value in choice.told["inputs"].items()}
         expected = {name: path for k in range(run.settings_count) for path, name in choice.parts(k)}
         count += len(told)
-        faults += [f"{choice.place}: {name} is no inner part of it" for name in sorted(set(told) - set(expected))]
+        for name in sorted(set(told) - set(expected)):
+            own = choice.fold and name.endswith(f"/{BOOK}{choice.fold.name}.npy")
+            faults.append(f"{choice.place}: {name} is {'of its own test part' if own else 'no inner part of it'}")
         faults += [f"{choice.place}: {name} was not looked at" for name in sorted(set(expected) - set(told))]
         for name in sorted(set(told) & set(expected)):
             if digest(run.folder / expected[name]) != told[name]:

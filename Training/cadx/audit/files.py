@@ -6,8 +6,9 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from cadx.errors import InputError, MissingDependencyError
 
 SCHEMA = "cadx.run/1"
 WHOLE = "all"
+SHARED, BOOK = "shared", "book-"
 Json = dict[str, Any]
 
 
@@ -42,7 +44,10 @@ class Fold:
 
 @dataclass(frozen=True)
 class Task:
-    """A training that has begun: its folder, and what folds.json says it may see (``inner`` None: the final one)."""
+    """A training that has begun: its folder, and what folds.json says it may see (``inner`` None: the final one).
+
+    ``books``: of a training that serves two folds, the test part of each, which the other may choose by.
+    """
 
     folder: Path
     model: str
@@ -51,6 +56,7 @@ class Task:
     training: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    books: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def document(self) -> Json:
@@ -149,6 +155,27 @@ class Run:
         return "the test part also chose the epoch." if leaks else ""
 
     @property
+    def shared(self) -> bool:
+        """Whether one training serves two folds wherever both leave out the same samples."""
+        return bool(self.document.get("shared"))
+
+    @cached_property
+    def pairs(self) -> dict[str, tuple[Fold, Fold]]:
+        """Each two folds, by the name of the folder of what they share."""
+        return {f"{one.name}+{other.name}": (one, other) for one, other in combinations(self.folds, 2)}
+
+    def others(self, fold: Fold) -> Iterator[tuple[str, Fold]]:
+        """What a fold shares with each other one: the pair's name, and the other."""
+        for name, (one, other) in self.pairs.items():
+            if fold.name in (one.name, other.name):
+                yield name, other if one.name == fold.name else one
+
+    @cached_property
+    def everyone(self) -> tuple[str, ...]:
+        """Names of all samples."""
+        return tuple(row["name"] for row in self.rows)
+
+    @property
     def keeps_best(self) -> bool:
         """Whether the final weights are those of the best look instead of a refit."""
         return self.study.get("selection", {}).get("final", "refit") == "best"
@@ -190,9 +217,30 @@ class Run:
                         Task(folder, model, fold.name, inner.name, inner.training, inner.validation, fold.test)
                     )
             found.append(Task(place / "final", model, fold.name, None, fold.training, (), fold.test))
-        everyone = tuple(row["name"] for row in self.rows)
-        found += [Task(self.folder / m / WHOLE / "final", m, WHOLE, None, everyone, (), ()) for m in self.models]
+        for model in self.models:
+            found += [self._pair(folder, model) for folder in self.shared_folders(model) if folder.name in self.pairs]
+            found.append(Task(self.folder / model / WHOLE / "final", model, WHOLE, None, self.everyone, (), ()))
         return tuple(task for task in found if (task.folder / "task.json").is_file())
+
+    def shared_folders(self, model: str) -> list[Path]:
+        """Whatever lies where trainings lie that serve two folds."""
+        return sorted((self.folder / model / SHARED).glob("*/*"))
+
+    def _pair(self, folder: Path, model: str) -> Task:
+        one, other = self.pairs[folder.name]
+        test = (*one.test, *other.test)
+        left_out = set(test)
+        training = tuple(name for name in self.everyone if name not in left_out)
+        return Task(
+            folder, model, SHARED, folder.name, training, (), test, {one.name: one.test, other.name: other.test}
+        )
+
+
+def names_of(logits: Path) -> list[str]:
+    """Whom the rows of validation.npy, or of one of two books, are of: as task.json beside it says."""
+    document = read_document(logits.parent / "task.json")
+    names = document["validation"] if logits.stem == "validation" else document["books"][logits.stem[len(BOOK) :]]
+    return list(names)
 
 
 def digest(path: Path) -> str:

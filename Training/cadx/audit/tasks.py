@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cadx.audit.files import WHOLE, Run, Task, digest, read_array, read_document, read_lines
+from cadx.audit.files import BOOK, WHOLE, Run, Task, digest, names_of, read_array, read_document, read_lines
 from cadx.audit.report import Check, conclude
 
 CLOSE = 1e-3
@@ -20,14 +21,22 @@ def check_task_parts(run: Run) -> Check:
     faults = []
     for task in run.tasks:
         document = task.document
-        for side, expected in (("training", task.training), ("validation", task.validation)):
-            told = document.get(side) or []
-            if sorted(told) != sorted(expected):
-                strange = sorted(set(told) ^ set(expected))
+        told = _sides(document.get("training"), document.get("validation"), document.get("books"))
+        expected = _sides(task.training, task.validation, task.books)
+        for side in sorted({*told, *expected}):
+            if told.get(side) != expected.get(side):
+                strange = sorted(set(told.get(side, [])) ^ set(expected.get(side, [])))
                 faults.append(f"{task.place}: {side} is not that of folds.json ({', '.join(strange[:3]) or 'twice'})")
         if document.get("model") != task.model or document.get("fold") != task.fold:
             faults.append(f"{task.place}: task.json is of {document.get('model')}, {document.get('fold')}")
     return conclude("task parts", f"{len(run.tasks)} trainings name the parts of folds.json.", faults, len(run.tasks))
+
+
+def _sides(training: Any, validation: Any, books: Any) -> dict[str, list[str]]:
+    """Names of each part of a training, sorted."""
+    parts = {"training": training, "validation": validation}
+    parts |= {f"the book of {fold}": names for fold, names in (books or {}).items()}
+    return {side: sorted(names or []) for side, names in parts.items()}
 
 
 def check_learnt_from(run: Run) -> Check:
@@ -100,44 +109,50 @@ def check_landmarks(run: Run) -> Check:
 
 
 def check_logs(run: Run) -> Check:
-    """validation.npy belongs to the validation part, and rounds.jsonl says what follows from it."""
+    """validation.npy belongs to the validation part, and rounds.jsonl says what follows from it; so do both books."""
     faults, count = [], 0
-    for task in _looked(run):
-        logits, truth = read_array(task.folder / "validation.npy"), run.truth(task.document["validation"])
+    for task, looks, figures in _looked(run):
+        logits, truth = read_array(looks), run.truth(names_of(looks))
         count += 1
         if logits.ndim != 3 or logits.shape[1:] != (len(truth), len(run.classes)):
-            faults.append(f"{task.place}: validation.npy is {logits.shape} for {len(truth)} validation samples")
+            faults.append(f"{task.place}: {looks.name} is {logits.shape} for {len(truth)} validation samples")
             continue
         if not np.isfinite(logits).all():
-            faults.append(f"{task.place}: validation.npy holds numbers that are not finite")
+            faults.append(f"{task.place}: {looks.name} holds numbers that are not finite")
             continue
-        faults += _log_faults(task, logits, truth)
-    return conclude("validation logs", f"{count} logs say what their validation.npy says.", faults, count)
+        faults += _log_faults(task, looks.name, read_lines(figures), logits, truth)
+    return conclude("validation logs", f"{count} logs say what their logits say.", faults, count)
 
 
-def _log_faults(task: Task, logits: NDArray, truth: NDArray[np.intp]) -> Iterator[str]:
-    lines = read_lines(task.folder / "rounds.jsonl")
+def _log_faults(
+    task: Task, name: str, lines: list[dict[str, Any]], logits: NDArray, truth: NDArray[np.intp]
+) -> Iterator[str]:
     rounds = read_document(task.folder / "done.json").get("rounds")
     if not len(lines) == len(logits) == rounds:
-        yield f"{task.place}: {len(lines)} lines, {len(logits)} looks in validation.npy, {rounds} in done.json"
+        yield f"{task.place}: {len(lines)} lines, {len(logits)} looks in {name}, {rounds} in done.json"
         return
     for number, line in enumerate(lines):
         loss = cross_entropy(np.asarray(logits[number]), truth)
         told = line.get("validation_loss")
         if told is not None and not np.isclose(told, loss, rtol=CLOSE, atol=CLOSE):
-            yield f"{task.place}: round {number} says a validation loss of {told:.4f}, validation.npy {loss:.4f}"
+            yield f"{task.place}: round {number} says a validation loss of {told:.4f}, {name} {loss:.4f}"
             return
 
 
-def _looked(run: Run) -> Iterator[Task]:
+def _looked(run: Run) -> Iterator[tuple[Task, Path, Path]]:
+    """The finished trainings with each file of logits and the figures that follow from it."""
     for task in run.tasks:
-        files = ("validation.npy", "rounds.jsonl", "done.json")
-        if task.inner is not None and all((task.folder / name).is_file() for name in files):
-            yield task
+        if task.inner is None:
+            continue
+        books = [task.folder / f"{BOOK}{fold}.npy" for fold in task.books]
+        pairs = [(book, book.with_suffix(".jsonl")) for book in books]
+        for looks, figures in pairs or [(task.folder / "validation.npy", task.folder / "rounds.jsonl")]:
+            if looks.is_file() and figures.is_file() and (task.folder / "done.json").is_file():
+                yield task, looks, figures
 
 
 def check_test_unseen(run: Run) -> Check:
-    """No log of any training speaks of a test part; the final fit has no part to look at."""
+    """No log of any training speaks of a test part; a final fit has no part to look at, a shared one tells of none."""
     faults: list[str] = []
     count = 0
     for task in run.tasks:
@@ -154,7 +169,7 @@ def _seen_in(task: Task, name: str) -> Iterator[str]:
     for line in read_lines(task.folder / name):
         words = {key for key in line if "test" in key.lower()}
         words |= {value for value in _texts(line) if value in test}
-        if task.inner is None:
+        if task.inner is None or task.books:
             words |= {key for key in SEEN if line.get(key) is not None}
         if words:
             yield f"{task.place}/{name}: holds {min(words)}"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SCHEMA = "cadx.run/1"
 PHANTOMS = "Synthetic phantoms: the figures say nothing about patients."
 NOT_RUN = "not run"
+SHARED = "shared"
 EXTERNAL = "external"
 csv.field_size_limit(1_000_000)
 
@@ -60,9 +61,13 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Fit:
-    """One training: an inner part of a fold, or the final one."""
+    """One training: an inner part of a fold, or the final one.
+
+    ``book``: of a training that serves two folds, the one whose part the other chooses by.
+    """
 
     folder: Path
+    book: str = ""
 
     @functools.cached_property
     def done(self) -> dict[str, Any]:
@@ -71,8 +76,10 @@ class Fit:
 
     @functools.cached_property
     def rounds(self) -> list[dict[str, Any]]:
-        """Lines of ``rounds.jsonl``, one a look at the validation part."""
-        return lines(self.folder / "rounds.jsonl")
+        """Lines of ``rounds.jsonl``, one a look at the validation part; of two, with the figures of its own one."""
+        found = lines(self.folder / "rounds.jsonl")
+        figures = lines(self.folder / f"book-{self.book}.jsonl") if self.book else []
+        return [{**line, **own} for line, own in zip(found, figures, strict=False)] if figures else found
 
     def steps(self) -> list[dict[str, Any]]:
         """Lines of ``steps.jsonl``; not kept, there may be many."""
@@ -118,16 +125,19 @@ class Fold:
     @functools.cached_property
     def inner(self) -> tuple[Fit, ...]:
         """The trainings on inner parts with the chosen settings, or the first while none are chosen."""
-        folder = self.folder / f"settings-{self.chosen.get('index', 0)}"
-        return tuple(Fit(path) for path in _numbered(folder, "inner-"))
+        return self._inner(f"settings-{self.chosen.get('index', 0)}")
 
     @property
     def fits(self) -> tuple[Fit, ...]:
         """Every training that was begun, whatever its settings; the final one last."""
-        begun = [
-            Fit(path) for settings in _numbered(self.folder, "settings-") for path in _numbered(settings, "inner-")
-        ]
+        settings = _numbered(self.folder, "settings-") or _numbered(self.folder.parent / SHARED, "settings-")
+        begun = [fit for one in settings for fit in self._inner(one.name)]
         return (*begun, *(Fit(path) for path in [self.folder / "final"] if path.is_dir()))
+
+    def _inner(self, settings: str) -> tuple[Fit, ...]:
+        """Its own trainings on inner parts, or those that it shares with another fold each."""
+        own = (Fit(path) for path in _numbered(self.folder / settings, "inner-"))
+        return (*own, *_shared_with(self.folder.parent / SHARED / settings, self.name))
 
     def examples(self) -> tuple[Example, ...]:
         """Pictures that ``examples.json`` lists and that are PNG files beside it."""
@@ -154,6 +164,11 @@ class Model:
     entry: ModelEntry
     folds: tuple[Fold, ...]
     reason: str
+
+    @property
+    def fits(self) -> tuple[Fit, ...]:
+        """Every training that was begun, each once, also where it serves two folds."""
+        return tuple({fit.folder: fit for fold in self.folds for fit in fold.fits}.values())
 
     @property
     def tested(self) -> tuple[Fold, ...]:
@@ -282,7 +297,8 @@ def _model(folder: Path, entry: ModelEntry, planned: Sequence[dict[str, Any]], c
         return Model(entry, (), str(failed).rstrip("."))
     if any(fold.predictions for fold in folds):
         return Model(entry, folds, "")
-    return Model(entry, folds, "not finished: no test part has been opened yet" if folds else NOT_RUN)
+    begun = bool(folds) or (place / SHARED).is_dir()
+    return Model(entry, folds, "not finished: no test part has been opened yet" if begun else NOT_RUN)
 
 
 def _fold(folder: Path, classes: tuple[str, ...]) -> Fold:
@@ -364,6 +380,16 @@ def _numbered(folder: Path, start: str) -> list[Path]:
     return sorted(
         (path for path in found if path.name.startswith(start)), key=lambda p: int(p.name.removeprefix(start))
     )
+
+
+def _shared_with(folder: Path, fold: str) -> list[Fit]:
+    """Trainings of ``folder`` that serve ``fold`` and another, in the order of the others."""
+    found = []
+    for path in folder.glob("*+*"):
+        one, _, other = path.name.partition("+")
+        if path.is_dir() and fold in (one, other):
+            found.append(Fit(path, other if fold == one else one))
+    return sorted(found, key=lambda fit: (len(fit.book), fit.book))
 
 
 def _is_png(folder: Path, name: object) -> bool:

@@ -275,7 +275,7 @@ def selection_table(run: Run) -> Table:
         chosen = [fold for fold in model.folds if fold.chosen]
         value = _spread_cell([_chosen_value(fold) for fold in chosen], DIGITS)
         temperatures = [fold.selection.get("temperature") for fold in chosen]
-        done = [fit.done.get("seconds") for fold in model.folds for fit in fold.fits if fit.done]
+        done = [fit.done.get("seconds") for fit in model.fits if fit.done]
         cells = (
             Cell(f"{len(model.tested)} of {len(run.planned)}"),
             Cell(", ".join(str(protocol.looked_at(run, fold)) for fold in chosen) or "none yet"),
@@ -480,5 +480,5 @@ def _settings_text(chosen: Sequence[Fold]) -> str:
 
 
 def _seconds(run: Run) -> float:
-    found = [fit.done.get("seconds") for model in run.models for fold in model.folds for fit in fold.fits]
+    found = [fit.done.get("seconds") for model in run.models for fit in model.fits]
     return float(sum(value for value in found if isinstance(value, int | float)))

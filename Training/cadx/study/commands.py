@@ -100,6 +100,13 @@ def crossval(
     workers: Workers = 1,
     cache: Cache = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
+    shared: Annotated[
+        bool | None,
+        typer.Option(
+            "--shared/--no-shared",
+            help="Train what two outer folds have in common once, to the same bits; by default where possible.",
+        ),
+    ] = None,
     refit: Annotated[bool, typer.Option("--refit/--no-refit", help="A bundle trained on all cases, too.")] = True,
     bundles: Annotated[bool, typer.Option("--bundles/--no-bundles", help="A bundle a fold.")] = True,
     checkpoint_every: Annotated[float, typer.Option("--checkpoint-every", min=0, help="Seconds.")] = 60.0,
@@ -109,24 +116,29 @@ def crossval(
     """Nested cross-validation of a study: tables, report and bundles in OUT; exit 4 where a model could not be run."""
     from cadx.evaluate.report import make_report
     from cadx.study.crossval import CrossvalRequest, cross_validate
+    from cadx.study.workshop import WorkshopPlan
 
     spec = _study(study, preset, changes, epochs, batch, seed, folds, inner_folds)
     named = [name.strip() for given in models or () for name in given.split(",") if name.strip()]
     report = _reporter(as_json)
-    request = CrossvalRequest(
+    workshop = WorkshopPlan(
         plan=_plan(spec, named, weights),
         data=data,
-        out=out,
-        named=bool(named),
         layout=layout,
+        cache=cache,
+        workers=workers,
         device=device.value,
         threads=threads,
-        workers=workers,
-        cache=cache,
+        checkpoint_every_s=checkpoint_every,
+    )
+    request = CrossvalRequest(
+        workshop=workshop,
+        out=out,
+        named=bool(named),
         resume=resume,
+        shared=shared,
         refit=refit,
         bundles=bundles,
-        checkpoint_every_s=checkpoint_every,
         command=command(),
     )
     failed = cross_validate(request, report)

@@ -1,11 +1,14 @@
-"""Nested cross-validation: inner parts choose, each test part is opened once, and a run that stopped goes on."""
+"""Nested cross-validation: inner parts choose, each test part is opened once, and a run that stopped goes on.
+
+Each model goes through three phases: all inner trainings; the choices and the final fits; the test parts. Whatever a
+phase trains is handed to an executor as a whole.
+"""
 
 from __future__ import annotations
 
 import csv
 import logging
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cadx import device
 from cadx.errors import InputError, MissingDependencyError
 from cadx.evaluate.metrics import classification_metrics
 from cadx.io.jsonfile import read_json
@@ -22,18 +24,21 @@ from cadx.study import folds as splitting
 from cadx.study import runfolder
 from cadx.study.bundling import Making, make_bundle, training_record
 from cadx.study.examples import draw_examples
+from cadx.study.executor import Executor, InProcess
 from cadx.study.folds import Fold
-from cadx.study.labelled import Labelled, read_labelled
+from cadx.study.inner import InnerTrainings, can_share
+from cadx.study.labelled import Labelled
 from cadx.study.opening import OPENING, PREDICTIONS, predictions_table, record_opening
 from cadx.study.progress import Reporter, work_of
 from cadx.study.recording import DiskFullError
 from cadx.study.runfolder import RunIdentity, write_json
-from cadx.study.selection import InnerPredictions, select, settings_of
+from cadx.study.selection import select
 from cadx.study.source import Learnt, Source
 from cadx.study.spec import ModelEntry, StudySpec
-from cadx.study.task import VALIDATION, WEIGHTS, Task, Workshop, predict_with, run_task
+from cadx.study.task import WEIGHTS, Task, Workshop, predict_with
 from cadx.study.trainer import rounds_of
-from cadx.study.weights import Plan, require_same_weights, require_weights
+from cadx.study.weights import require_same_weights, require_weights
+from cadx.study.workshop import WorkshopPlan
 
 log = logging.getLogger(__name__)
 FAILED, SELECTION, ALL = "failed.json", "selection.json", "all"
@@ -42,21 +47,19 @@ MAY_FAIL = (InputError, MissingDependencyError)
 
 @dataclass(frozen=True)
 class CrossvalRequest:
-    """What to run on what. ``named`` says that the user chose the models, so that one that cannot run is an error."""
+    """What to run on what. ``named`` says that the user chose the models, so that one that cannot run is an error.
 
-    plan: Plan
-    data: Path
+    ``shared`` None trains what serves two outer folds once wherever the study allows it, and a run that goes on as it
+    was begun.
+    """
+
+    workshop: WorkshopPlan
     out: Path
     named: bool = False
-    layout: str = "auto"
-    device: str = "auto"
-    threads: int | None = None
-    workers: int = 1
-    cache: Path | None = None
     resume: bool = False
+    shared: bool | None = None
     refit: bool = True
     bundles: bool = True
-    checkpoint_every_s: float = 60.0
     command: tuple[str, ...] = ()
 
 
@@ -73,7 +76,7 @@ def cross_validate(request: CrossvalRequest, report: Reporter) -> list[str]:
     run = _Run.begin(request, report)
     if request.refit and _unfreezes(run.study):
         report.event("note", "No bundle is trained on all cases: gradual unfreezing needs a validation part.")
-    return [name for name in request.plan.models if not run.model(run.study.model(name))]
+    return [name for name in request.workshop.plan.models if not run.model(run.study.model(name))]
 
 
 class _Run:
@@ -89,36 +92,37 @@ class _Run:
     ) -> None:
         self.study = shop.study
         self._request, self._report, self._shop = request, report, shop
+        self._executor: Executor = InProcess(shop, report)
         self._classes, self._folds = classes, folds
         self._folds_sha256 = read_json(request.out / runfolder.FOLDS)["sha256"]
         run = runfolder.read_run(request.out)
         self._synthetic, self._data_sha256 = bool(run["synthetic"]), run["data"]["sha256"]
+        self._shared = runfolder.is_shared(run)
 
     @classmethod
     def begin(cls, request: CrossvalRequest, report: Reporter) -> _Run:
         """Everything that can be wrong is found here, before anything is trained."""
-        study = request.plan.study
+        plan = request.workshop.plan
+        study = plan.study
         if not request.resume:
             runfolder.require_new(request.out)
         elif not (request.out / runfolder.RUN).is_file():
             raise InputError(f"{request.out.name} holds no run to go on with; leave --resume out to begin one.")
-        where = device.choose(request.device)
-        labelled = read_labelled(study, request.data, request.layout)
+        labelled = request.workshop.read()
         cohort = labelled.cohort
         if cohort.layout == "folders" and request.out.resolve().is_relative_to(cohort.folder.resolve()):
             raise InputError(
                 f"{request.out.name} lies among the class folders of {cohort.folder.name}; write elsewhere."
             )
         folds = splitting.draw_folds(labelled.units(), study.split, study.seed)
-        source = labelled.open(request.cache, request.workers, report.preparing)
-        _require_models(request, source)
+        _require_sharing(request, folds)
+        shop = request.workshop.open(labelled, report.preparing)
+        _require_models(request, shop.source)
         report.event("cohort", labelled.text())
-        threads = device.threads(request.threads)
-        shop = Workshop(study, source, labelled.names, where, threads, request.plan.weights, request.checkpoint_every_s)
         if request.resume:
-            identity = RunIdentity(labelled.sha256(source.sha256()), where.kind, threads)
-            runfolder.require_same(request.out, study, request.plan.models, identity)
-            require_same_weights(request.plan, request.out)
+            identity = RunIdentity(labelled.sha256(shop.source.sha256()), shop.where.kind, shop.threads)
+            runfolder.require_same(request.out, study, plan.models, identity)
+            require_same_weights(plan, request.out)
             folds = splitting.from_json(read_json(request.out / runfolder.FOLDS), labelled.names)
         else:
             _write_inputs(request, shop, labelled, folds)
@@ -128,14 +132,9 @@ class _Run:
         """All folds of one model; what stops it is its empty cell's reason, and the answer is False."""
         folder = self._request.out / entry.name
         (folder / FAILED).unlink(missing_ok=True)
-        rounds, choices = rounds_of(self.study.training), len(settings_of(self.study.selection))
         try:
-            require_weights(self._request.plan, entry)
-            self._report.begin(work_of(self.study, self._folds, rounds, choices, self._refits))
-            for fold in self._folds:
-                self._fold(entry, fold)
-            if self._refits:
-                self._refit(entry)
+            require_weights(self._request.workshop.plan, entry)
+            self._phases(entry)
         except DiskFullError:
             raise
         except MAY_FAIL as error:
@@ -149,68 +148,64 @@ class _Run:
     def _refits(self) -> bool:
         return self._request.refit and len(self._folds) > 1 and not _unfreezes(self.study)
 
-    def _fold(self, entry: ModelEntry, fold: Fold) -> None:
-        """Inner parts, choice, final weights, and then the test part."""
-        folder = self._request.out / entry.name / fold.name
-        best = self.study.selection.final == "best"
-        for index, settings in enumerate(settings_of(self.study.selection)):
-            for inner in fold.inner:
-                place = folder / f"settings-{index}" / inner.name
-                parts = (inner.training, inner.validation)
-                self._task(
-                    Task(place, entry, fold.name, inner.name, settings, *parts, keep="best" if best else "nothing")
-                )
-        if not (folder / SELECTION).is_file():
-            write_json(folder / SELECTION, select(self.study, self._candidates(entry, [fold], folder)))
-        chosen = read_json(folder / SELECTION)["chosen"]
-        if best:
-            final = folder / f"settings-{chosen['index']}" / fold.inner[0].name
-        else:
-            final = folder / "final"
-            rounds = int(chosen["round"]) + 1
-            self._task(Task(final, entry, fold.name, "final", chosen["settings"], fold.training, None, rounds, "last"))
-        self._open(entry, fold, folder, final)
+    def _phases(self, entry: ModelEntry) -> None:
+        """Inner trainings; choices and final fits; test parts. ``None`` among the folds is the fit on everything."""
+        inner = InnerTrainings(self._request.out / entry.name, entry, self.study, self._folds, self._shared)
+        tasks = inner.tasks()
+        per_round = sum(len(task.training) for task in tasks)
+        self._report.begin(work_of(self.study, self._folds, rounds_of(self.study.training), per_round, self._refits))
+        self._executor.run(tasks)
+        # the fit on everything reads the books of all folds, so it comes after each fold's own choice
+        fits = [*self._folds, *([None] if self._refits else [])]
+        for fold in fits:
+            self._select(inner, fold)
+        self._executor.run([task for fold in fits if (task := self._refit(entry, fold)) is not None])
+        for fold in self._folds:
+            self._open(entry, fold)
+        if self._refits:
+            self._bundle_of_everything(entry)
 
-    def _task(self, task: Task) -> None:
-        total = rounds_of(self.study.training)
-        rounds = task.rounds or total
-        if task.done:
-            self._report.skip(len(task.training) * total)
+    def _folder(self, entry: ModelEntry, fold: Fold | None) -> Path:
+        return self._request.out / entry.name / (fold.name if fold else ALL)
+
+    def _select(self, inner: InnerTrainings, fold: Fold | None) -> None:
+        """Freeze a choice: a fold's from its own inner parts, that of everything from those of all folds."""
+        folder = self._folder(inner.entry, fold)
+        if (folder / SELECTION).is_file():
             return
-        place = " ".join(part for part in (task.entry.name, task.fold, task.inner) if part)
-        seen = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        named_from = inner.folder if inner.shared or not fold else folder
+        candidates = inner.candidates([fold] if fold else self._folds, named_from, self._classes)
+        write_json(folder / SELECTION, select(self.study, candidates))
 
-        def told(line: dict[str, Any]) -> None:
-            nonlocal seen
-            seen += 1
-            self._report.round(place, rounds, len(task.training), line)
+    def _final(self, entry: ModelEntry, fold: Fold | None) -> Path:
+        """The folder of the weights that a choice led to."""
+        folder = self._folder(entry, fold)
+        if not fold or self.study.selection.final == "refit":
+            return folder / "final"
+        return folder / f"settings-{read_json(folder / SELECTION)['chosen']['index']}" / fold.inner[0].name
 
-        run_task(self._shop, task, told, lambda *steps: self._report.tick(place, len(task.training), *steps))
-        self._report.skip(len(task.training) * (total - seen))
+    def _refit(self, entry: ModelEntry, fold: Fold | None) -> Task | None:
+        """The training anew for as long as was chosen; None where the best weights were kept."""
+        if fold and self.study.selection.final == "best":
+            return None
+        chosen = read_json(self._folder(entry, fold) / SELECTION)["chosen"]
+        training = fold.training if fold else np.arange(len(self._classes))
+        return Task(
+            self._final(entry, fold),
+            entry,
+            fold.name if fold else ALL,
+            "final",
+            chosen["settings"],
+            training,
+            None,
+            int(chosen["round"]) + 1,
+            "last",
+        )
 
-    def _candidates(
-        self, entry: ModelEntry, folds: Sequence[Fold], folder: Path
-    ) -> list[tuple[dict[str, float], list[InnerPredictions]]]:
-        """The inner predictions of each choice of settings, files named by their place in ``folder``."""
-        model = self._request.out / entry.name
-        return [
-            (
-                settings,
-                [
-                    InnerPredictions.read(
-                        model / fold.name / f"settings-{index}" / part.name / VALIDATION,
-                        folder,
-                        self._classes[part.validation],
-                    )
-                    for fold in folds
-                    for part in fold.inner
-                ],
-            )
-            for index, settings in enumerate(settings_of(self.study.selection))
-        ]
-
-    def _open(self, entry: ModelEntry, fold: Fold, folder: Path, final: Path) -> None:
+    def _open(self, entry: ModelEntry, fold: Fold) -> None:
         """The test part, once; its bundle and its pictures."""
+        folder, final = self._folder(entry, fold), self._final(entry, fold)
         training = fold.inner[0].training if self.study.selection.final == "best" else fold.training
         learnt = self._shop.source.learn(entry, training)
         temperature = read_json(folder / SELECTION)["temperature"]
@@ -235,20 +230,11 @@ class _Run:
         if fold is self._folds[0] and not (folder / "examples" / "examples.json").is_file():
             draw_examples(folder, self._shop, entry, final / WEIGHTS, fold.test, learnt, self._synthetic)
 
-    def _refit(self, entry: ModelEntry) -> None:
-        """One model on everything, for as long as the inner parts of all folds chose."""
-        model_folder = self._request.out / entry.name
-        folder = model_folder / ALL
-        folder.mkdir(exist_ok=True)
-        if not (folder / SELECTION).is_file():
-            write_json(folder / SELECTION, select(self.study, self._candidates(entry, self._folds, model_folder)))
-        chosen = read_json(folder / SELECTION)["chosen"]
+    def _bundle_of_everything(self, entry: ModelEntry) -> None:
         everything = np.arange(len(self._classes))
-        final = folder / "final"
-        rounds = int(chosen["round"]) + 1
-        self._task(Task(final, entry, ALL, "final", chosen["settings"], everything, None, rounds, "last"))
         cases = {"training": len(everything), "validation": 0}
-        self._bundle(entry, folder, final, self._shop.source.learn(entry, everything), cases, None)
+        learnt = self._shop.source.learn(entry, everything)
+        self._bundle(entry, self._folder(entry, None), self._final(entry, None), learnt, cases, None)
 
     def _bundle(
         self,
@@ -308,8 +294,9 @@ def _write_inputs(request: CrossvalRequest, shop: Workshop, labelled: Labelled, 
     record = {
         **runfolder.described("crossval", study, request.command, shop.where, shop.threads, study.training.precision),
         **labelled.described(hashes),
-        "models": list(request.plan.models),
+        "models": list(request.workshop.plan.models),
         "leaks": list(study.split.leaks),
+        "shared": can_share(study, folds) if request.shared is None else request.shared,
     }
     drawn = splitting.to_json(folds, labelled.names, study.split, study.seed)
     runfolder.write_inputs(
@@ -322,13 +309,29 @@ def _unfreezes(study: StudySpec) -> bool:
     return study.training.transfer.mode == "gradual"
 
 
+def _require_sharing(request: CrossvalRequest, folds: list[Fold]) -> None:
+    """Trainings are shared where the study allows it, and in a run that goes on as they were when it was begun."""
+    if request.resume:
+        begun = runfolder.is_shared(runfolder.read_run(request.out))
+        if request.shared not in (None, begun):
+            raise InputError(
+                f"{request.out.name} was begun with {'--shared' if begun else '--no-shared'}; resume as it was begun."
+            )
+    elif request.shared and not can_share(request.workshop.study, folds):
+        raise InputError(
+            "--shared needs inner folds that are the other outer folds, a refit and trainings of a fixed length "
+            "(no training.patience); change the study, or leave --shared out."
+        )
+
+
 def _require_models(request: CrossvalRequest, source: Source) -> None:
     """A network that cannot be built, or weights that are not there, are known now."""
-    for name in request.plan.models:
-        entry = request.plan.study.model(name)
+    plan = request.workshop.plan
+    for name in plan.models:
+        entry = plan.study.model(name)
         try:
             build(source.model(entry), device="meta")
-            require_weights(request.plan, entry)
+            require_weights(plan, entry)
         except MAY_FAIL as error:
             if request.named:
                 raise

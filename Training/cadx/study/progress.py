@@ -66,9 +66,9 @@ class Reporter:
         return f"at most {duration(max(0.0, self._left) * rate)} left for this model"
 
 
-def work_of(study: StudySpec, folds: list[Fold], rounds: int, choices: int, refit_all: bool) -> float:
-    """Samples that one model is trained on at most, in all its tasks."""
-    inner = sum(len(i.training) for fold in folds for i in fold.inner) * choices
+def work_of(study: StudySpec, folds: list[Fold], rounds: int, inner: int, refit_all: bool) -> float:
+    """Samples that one model is trained on at most, in all its tasks; ``inner`` are those of one round of all inner
+    trainings."""
     outer = sum(len(fold.training) for fold in folds) if study.selection.final == "refit" else 0
     everything = len(folds[0].training) + len(folds[0].test) if refit_all else 0
     return float(rounds * (inner + outer + everything))

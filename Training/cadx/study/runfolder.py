@@ -1,4 +1,12 @@
-"""A run's folder: what it is of, what lies where, and whether a run that goes on is still the same run."""
+"""A run's folder: what it is of, what lies where, and whether a run that goes on is still the same run.
+
+Below each model's folder lies a folder a fold: ``settings-N/inner-M/`` for each inner training, ``selection.json``,
+``final/``, predictions and the record of their opening. Where ``run.json`` says ``"shared": true``, inner trainings lie
+in ``MODEL/shared/settings-N/fold-a+fold-b/`` instead, one for both folds: ``task.json`` with ``"books": {"fold-a":
+[names], "fold-b": [names]}``, and for each of the two ``book-FOLD.npy``, the logits (rounds, names, classes) on its
+test part, beside ``book-FOLD.jsonl``, the figures that follow from them. ``rounds.jsonl`` has none. Fold a chooses by
+``book-fold-b``, and the ``inputs`` of its ``selection.json`` are named by their place in the model's folder.
+"""
 
 from __future__ import annotations
 
@@ -69,6 +77,11 @@ def read_run(folder: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise InputError(f"{folder.name} holds no run of this program's version; check the path.")
     return document
+
+
+def is_shared(run: dict[str, Any]) -> bool:
+    """Whether trainings that serve two outer folds are one, by the document of ``run.json``."""
+    return bool(run.get("shared"))
 
 
 def require_same(folder: Path, study: StudySpec, models: Sequence[str], identity: RunIdentity) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cadx import device
 from cadx.errors import InputError
+from cadx.io.atomic import write_text
 from cadx.models.bundle import file_sha256
 from cadx.models.pretrained import load_pretrained
 from cadx.models.weights import filled
@@ -23,6 +24,7 @@ from cadx.study import range_test
 from cadx.study.recording import CHECKPOINT, DiskFullError
 from cadx.study.runfolder import write_json
 from cadx.study.samples import Samples
+from cadx.study.scores import validation_scores
 from cadx.study.selection import with_settings
 from cadx.study.source import Learnt, Source
 from cadx.study.spec import ModelEntry, StudySpec, VolumesInput
@@ -51,7 +53,10 @@ class Workshop:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One training. ``rounds`` None trains as long as the study says; ``keep`` as in :class:`Fit`."""
+    """One training, as plain data. ``rounds`` None trains as long as the study says; ``keep`` as in :class:`Fit`.
+
+    ``books``, of a training that serves two outer folds: by fold, the part that it leaves out for that fold.
+    """
 
     folder: Path
     entry: ModelEntry
@@ -62,6 +67,7 @@ class Task:
     validation: Indices | None
     rounds: int | None = None
     keep: Literal["best", "last", "nothing"] = "nothing"
+    books: Mapping[str, Indices] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -89,6 +95,7 @@ def run_task(
     learnt = shop.source.learn(task.entry, task.training)
     samples = shop.source.samples(task.entry, task.training, learnt, lesions=shop.study.training.lesion_weight > 0)
     held = None if task.validation is None else shop.source.samples(task.entry, task.validation, learnt)
+    books = {fold: shop.source.samples(task.entry, part, learnt) for fold, part in task.books.items()}
     fit = _fit(shop, task, learnt)
     document = _document(shop, task, learnt, fit.seed)
     if fit.training.range_test:
@@ -98,10 +105,10 @@ def run_task(
     model, document["weights"] = build(shop, task.entry, fit.seed)
     document["precision"] = training_precision(fit.training.precision, shop.where, model)
     write_json(task.folder / TASK, document)
-    trained = train(task.folder, model, samples, held, fit, where=shop.where, progress=progress, tick=tick)
+    trained = train(task.folder, model, samples, held, fit, where=shop.where, books=books, progress=progress, tick=tick)
     document["learnt"]["normalisation"] = trained.normalisation
     write_json(task.folder / TASK, document)
-    _leave(task.folder, trained)
+    _leave(task.folder, trained, {fold: part.labels.numpy() for fold, part in books.items()})
 
 
 def _fit(shop: Workshop, task: Task, learnt: Learnt) -> Fit:
@@ -158,7 +165,10 @@ def build(shop: Workshop, entry: ModelEntry, seed: int) -> tuple[nn.Module, dict
 
 
 def _document(shop: Workshop, task: Task, learnt: Learnt, seed: int) -> dict[str, Any]:
-    training = [shop.names[i] for i in task.training]
+    def named(indices: Indices) -> list[str]:
+        return [shop.names[i] for i in indices]
+
+    training = named(task.training)
     landmarks = learnt.landmarks.model_dump(mode="json")["landmarks"] if learnt.landmarks else None
     return {
         "schema": SCHEMA,
@@ -168,7 +178,8 @@ def _document(shop: Workshop, task: Task, learnt: Learnt, seed: int) -> dict[str
         "settings": task.settings,
         "seed": seed,
         "training": training,
-        "validation": [] if task.validation is None else [shop.names[i] for i in task.validation],
+        "validation": [] if task.validation is None else named(task.validation),
+        **({"books": {fold: named(part) for fold, part in task.books.items()}} if task.books else {}),
         "training_sha256": _names_sha256(training),
         "learnt": {
             "class_weights": learnt.class_weights,
@@ -187,20 +198,38 @@ def _names_sha256(names: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
 
 
-def _leave(folder: Path, trained: Trained) -> None:
-    """Logits, weights and, last, ``done.json``; the checkpoint goes."""
+def _leave(folder: Path, trained: Trained, books: Mapping[str, NDArray[np.integer]]) -> None:
+    """Logits, weights and, last, ``done.json``; the checkpoint goes. ``books``: true classes of each."""
     try:
         if trained.logits is not None:
-            beside = folder / f".{VALIDATION}.partial"
-            with beside.open("wb") as stream:
-                np.save(stream, trained.logits)
-            os.replace(beside, folder / VALIDATION)
+            _write_array(folder / VALIDATION, trained.logits)
+        for fold, truth in books.items():
+            _write_array(folder / book_file(fold), trained.books[fold])
+            _write_book_rounds(folder / book_file(fold), trained.books[fold], truth)
         weights = None if trained.state is None else _write_weights(folder / WEIGHTS, trained.state)
     except OSError as error:
         raise DiskFullError.of(folder.name, error) from error
     done = {"rounds": trained.rounds, "best_round": trained.best_round, "seconds": trained.seconds}
     write_json(folder / DONE, {**done, "weights_sha256": weights})
     (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def book_file(fold: str) -> str:
+    """The file of the logits on the part of ``fold`` in a shared training; its figures lie beside, as ``.jsonl``."""
+    return f"book-{fold}.npy"
+
+
+def _write_array(path: Path, values: NDArray[np.float32]) -> None:
+    beside = path.with_name(f".{path.name}.partial")
+    with beside.open("wb") as stream:
+        np.save(stream, values)
+    os.replace(beside, path)
+
+
+def _write_book_rounds(book: Path, logits: NDArray[np.float32], truth: NDArray[np.integer]) -> None:
+    """A book's figures, apart from ``rounds.jsonl``: for one of the two folds they are those of its test part."""
+    lines = [{"round": number, **validation_scores(look, truth)} for number, look in enumerate(logits)]
+    write_text(book.with_suffix(".jsonl"), "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def _write_weights(path: Path, state: dict[str, Any]) -> str:

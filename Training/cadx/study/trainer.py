@@ -1,13 +1,15 @@
 """Trains one network on one part; stops and goes on at any moment with the same numbers.
 
-The trainer is handed a training part and, for choosing, a validation part. It has no way to a test part.
+The trainer is handed a training part and, for choosing, a validation part. It has no way to a test part. Where one
+training serves two outer folds it is handed, in place of a validation part, the two parts that both leave out, and
+keeps the network's answers to each in a book of its own: nothing here is decided or told by them.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,9 +26,8 @@ from cadx.study.patch_loss import PatchLoss
 from cadx.study.recording import Recording, load_checkpoint, save_checkpoint
 from cadx.study.sampler import Sampler
 from cadx.study.samples import Samples, VolumeSamples
-from cadx.study.scores import balanced_accuracy
+from cadx.study.scores import validation_scores
 from cadx.study.spec import AugmentationSpec, TrainingSpec
-from cadx.trust.temperature import cross_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -57,7 +58,10 @@ class Fit:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What training left: the curves, the validation logits (rounds, N, classes), and weights where any were kept."""
+    """What training left: the curves, the validation logits (rounds, N, classes), and weights where any were kept.
+
+    ``books``: such logits of each part that was only looked at.
+    """
 
     rounds: int
     best_round: int
@@ -65,6 +69,7 @@ class Trained:
     state: State | None
     seconds: float
     normalisation: dict[str, list[float]] | None = None
+    books: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass
@@ -76,6 +81,7 @@ class _Progress:
     best: float = math.inf
     best_round: int = -1
     logits: list[Any] = field(default_factory=list)
+    books: dict[str, list[Any]] = field(default_factory=dict)
     seconds: float = 0.0
     over: bool = False
 
@@ -93,21 +99,23 @@ def train(
     fit: Fit,
     *,
     where: device.Device,
+    books: Mapping[str, Samples] | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
     tick: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Train ``model`` (fresh, on the CPU), writing to ``folder``; goes on from the checkpoint there, if there is one.
 
     The same seed, device and number of threads give the same bits, interrupted or not (on a GPU as far as its kernels
-    repeat themselves). ``progress`` gets the line of
-    each check, ``tick`` the samples seen since the last one and how many the next one waits for.
+    repeat themselves). ``books`` are looked at beside (or in place of) the validation part and change nothing.
+    ``progress`` gets the line of each check, ``tick`` the samples seen since the last one and how many the next one
+    waits for.
 
     Raises
     ------
     InputError
         If the files cannot be written, or the loss is no longer a number.
     """
-    loop = _Loop(folder, model, training, validation, fit, where)
+    loop = _Loop(folder, model, training, validation, books or {}, fit, where)
     loop.resume()
     last_checkpoint = time.monotonic()
     while loop.progress.round < fit.rounds and not loop.progress.over:
@@ -129,12 +137,13 @@ class _Loop:
         model: nn.Module,
         training: Samples,
         validation: Samples | None,
+        books: Mapping[str, Samples],
         fit: Fit,
         where: device.Device,
     ) -> None:
         import torch
 
-        self._fit, self._where, self._training, self._validation = fit, where, training, validation
+        self._fit, self._where, self._training, self._validation, self._books = fit, where, training, validation, books
         self._generator = torch.Generator().manual_seed(fit.seed)
         torch.manual_seed(fit.seed)
         self._model = model.to(where.torch)
@@ -226,8 +235,9 @@ class _Loop:
             self._centred.remove()
             keep = None if keep is None else self._centred.fold(keep)
         at = self.progress
-        logits = np.stack([step.numpy() for step in at.logits]) if at.logits else None
-        return Trained(at.round, at.best_round, logits, keep, round(at.seconds, 2), normalisation)
+        logits = _stacked(at.logits) if at.logits else None
+        books = {name: _stacked(looks) for name, looks in at.books.items()}
+        return Trained(at.round, at.best_round, logits, keep, round(at.seconds, 2), normalisation, books)
 
     def _train_round(self, tick: Callable[[int, int], None]) -> float:
         spec = self._fit.training
@@ -259,15 +269,22 @@ class _Loop:
         )
 
     def _validated(self) -> dict[str, float | None]:
+        for name, part in self._books.items():
+            self.progress.books.setdefault(name, []).append(_tensor(self._answers(part)))
         if self._validation is None:
             return dict.fromkeys(("validation_loss", "validation_accuracy", "validation_balanced_accuracy"))
-        logits = predict(self._model, self._validation, self._where)
+        logits = self._answers(self._validation)
+        self.progress.logits.append(_tensor(logits))
+        return {**validation_scores(logits, self._validation.labels.numpy())}
+
+    def _answers(self, part: Samples) -> NDArray[np.float32]:
+        """Logits of a part; this draws from no generator, so that what is looked at changes no training."""
+        logits = predict(self._model, part, self._where)
         if not np.isfinite(logits).all():
             raise InputError(
                 "The network's answers are no longer numbers; lower the learning rate or clip the gradient."
             )
-        self.progress.logits.append(_tensor(logits))
-        return _scores(logits, self._validation.labels.numpy())
+        return logits
 
     def _decide(self, scores: dict[str, Any]) -> None:
         """Keep the best weights, unfreeze, or stop."""
@@ -361,18 +378,14 @@ def training_precision(requested: str, where: device.Device, model: nn.Module) -
     return "bf16" if where.kind == "cpu" and transformer and torch.cpu._is_avx512_bf16_supported() else "fp32"
 
 
-def _scores(logits: NDArray[np.float32], truth: NDArray[np.integer]) -> dict[str, float | None]:
-    return {
-        "validation_loss": cross_entropy(logits, truth),
-        "validation_accuracy": float((logits.argmax(1) == truth).mean()),
-        "validation_balanced_accuracy": balanced_accuracy(logits, truth),
-    }
-
-
 def _tensor(array: NDArray[np.float32]) -> Tensor:
     import torch
 
     return torch.from_numpy(array)
+
+
+def _stacked(looks: list[Any]) -> NDArray[np.float32]:
+    return np.stack([look.numpy() for look in looks])
 
 
 def _on_cpu(state: State) -> State:
