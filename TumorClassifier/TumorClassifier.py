@@ -30,7 +30,7 @@ if importlib.util.find_spec("cadx") is None:
     sys.path.append(str(Path(__file__).resolve().parents[1] / "Training"))
 
 from cadx.errors import CadxError, InputError
-from cadx.explain.display import LOWEST_SHOWN, kind_of
+from cadx.explain.display import LOWEST_SHOWN, kind_of, percent
 from cadx.planes import position_text
 from cadx.slicer import display, tumor
 from cadx.slicer.panel.classifier_panel import ClassifierPanel
@@ -38,6 +38,7 @@ from cadx.slicer.panel.picture_view import PictureView
 from cadx.slicer.panel.setting import show_line
 from cadx.slicer.panel.slice_chooser import SliceChooser
 from cadx.slicer.panel.slices_section import SlicesSection
+from cadx.slicer.picture_nodes import is_picture
 from cadx.slicer.results import CaseNodes
 from cadx.slicer.sample import add_head, head_in_background, register_sample
 from cadx.slicer.segments import mask_sources
@@ -236,17 +237,20 @@ class TumorClassifierWidget(ClassifierPanel):
 
     def findProblem(self) -> str:
         node = self._parameterNode
-        self._stack = self._numbers = self._inView = None
+        self._stack = self._inView = None
+        # none, unless what is chosen can be told: a result of all slices does not fit then
+        self._numbers = ()
         self._notices = []
         if node.image is None:
             return _("Choose a volume, or open a picture.")
         if not self._installed:
             return ""
         try:
-            options = self.modelOptions()
             if self.logic.stack(node.image) is not None:
                 self._stack = self.logic.stack(node.image, self._plane())
                 self._inView = self.logic.sliceInView(node.image, self._plane())
+            options = self.modelOptions()
+            if self._stack is not None:
                 self._numbers = self._chosenNumbers()
             self._notices = self.logic.check(node.image, **self._asked(), **options, rule=self._rule())
         except CadxError as error:
@@ -265,7 +269,9 @@ class TumorClassifierWidget(ClassifierPanel):
         if chosen == SlicesFrom.NAMED:
             if not node.numbers.strip():
                 raise InputError(_("No slices are named; give numbers from 0, such as 7 or 3,5-9."))
-            return node.numbers
+            from cadx.picture_case import chosen_slices
+
+            return chosen_slices(node.numbers)
         if chosen == SlicesFrom.TOUCHED:
             mask = self._mask()
             if mask is None:
@@ -348,23 +354,26 @@ class TumorClassifierWidget(ClassifierPanel):
         node = self._parameterNode
         self.slices.show_masks(mask_sources(slicer.mrmlScene), node.maskLabel)
         self.slices.show(node.slicesFrom.value, node.plane.value, node.rule.value)
-        self.slices.set_enabled(self._stack is not None or node.image is None)
+        self.slices.set_enabled(not self._isPicture())
         self.slices.say(self._slicesText(), problem if node.image is not None else "")
         show_line(self.ui.warningsLabel, "\n".join(notice.text for notice in self._notices))
         if not problem and self._installed:
             self.loading.load(self.modelOptions())
 
+    def _isPicture(self) -> bool:
+        return self._parameterNode.image is not None and is_picture(self._parameterNode.image)
+
     def _slicesText(self) -> str:
         if self._stack is None:
-            return _("A single picture is read as it is.") if self._parameterNode.image is not None else ""
+            return _("A single picture is read as it is.") if self._isPicture() else ""
         said = {"count": self._stack.count, "plane": self._stack.plane, "last": self._stack.count - 1}
-        if self._parameterNode.slicesFrom == SlicesFrom.IN_VIEW:
+        if self._parameterNode.slicesFrom == SlicesFrom.IN_VIEW and self._inView is not None:
             return _("Slice {number} of {count} {plane} slices, 0 to {last}.").format(number=self._inView, **said)
         chosen = self._numbers
-        if isinstance(chosen, tuple):
+        if chosen and max(chosen) < self._stack.count:
             ends = (min(chosen), max(chosen))
             return _("{chosen} of {count} {plane} slices, {low} to {high}.").format(
-                chosen=len(chosen), low=ends[0], high=ends[1], **said
+                chosen=len(set(chosen)), low=ends[0], high=ends[1], **said
             )
         return _("{count} {plane} slices, 0 to {last}.").format(**said)
 
@@ -389,11 +398,11 @@ class TumorClassifierWidget(ClassifierPanel):
         try:
             view = self.logic.view(node.image, self._inView, self._plane() if self._stack is not None else None)
             pixels = view.picture.pixels
+            spec = self.logic.background(**self.modelOptions()).bundle.pictures
         except CadxError as error:
             self.picture.clear(str(error))
             return
         scale = (0.0, 1.0) if kind is None or own_map is None else kind.range(self._strongest())
-        spec = self.logic.background(**self.modelOptions()).bundle.pictures
         fed = fed_picture(pixels, spec, own_map, scale=scale, threshold=node.threshold, opacity=node.opacity)
         caption, edges = "", ("", "")
         if self._stack is not None:
@@ -416,7 +425,7 @@ class TumorClassifierWidget(ClassifierPanel):
     def _fedText(self, read: Any) -> str:
         if read is not None:
             names = tuple(self._graded.reading.result.probabilities)
-            answer = f"{names[int(read.probabilities.argmax())]} {read.probabilities.max():.0%}"
+            answer = f"{names[int(read.probabilities.argmax())]} {percent(float(read.probabilities.max()))}"
             if read.own_map is None:
                 answer += _("; no map: it is 0 everywhere")
             return answer
@@ -426,7 +435,7 @@ class TumorClassifierWidget(ClassifierPanel):
 
     def showResultOf(self, document: dict[str, Any] | None, stale: bool) -> None:
         rows = ((document or {}).get("slices") or {}).get("table")
-        self.ui.alongButton.setVisible(document is None or bool(rows))
+        self.ui.alongButton.setVisible(bool(rows) or (document is None and not self._isPicture()))
         if document is None or not rows:
             self.along.clear(_("No result yet."))
             return

@@ -81,10 +81,6 @@ class PanelCase(unittest.TestCase):
         """Add what can be graded to the scene and choose it; its :class:`cadx.slicer.results.CaseNodes`."""
         raise NotImplementedError
 
-    def add_another(self) -> None:
-        """Add more of what can be graded, and do not choose it."""
-        raise NotImplementedError
-
     def choose_fresh_case(self) -> None:
         """The same with something that was never prepared before."""
         raise NotImplementedError

@@ -7,10 +7,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from cadx.explain.display import LOWEST_SHOWN
+from cadx.explain.display import LOWEST_SHOWN, percent
 from cadx.roi import Roi
 from cadx.slicer import add_case, draw_overview
-from cadx.slicer.caption import percent
 from cadx.slicer.drawing import wrap
 from cadx.slicer.overview import HEIGHT, PANEL, WIDTH, field_of_view, overview_pixels, panel_corner
 from cadx.slicer.rois import OUTLINE_COLOR

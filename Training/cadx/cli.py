@@ -177,6 +177,7 @@ def classify(
     from cadx import output
     from cadx.batch import PictureRow, Row, read_case, read_picture_case
     from cadx.io.atomic import require_writable
+    from cadx.library import PICTURES_DEFAULT
 
     form = {"--t1": t1, "--t2": t2, "--roi": roi, **_volume_settings(start, windows, register, pad, roi_margin)}
     ours = {"--image": image, "--volume": volume, "--slice": slices, "--plane": plane, "--rule": rule}
@@ -184,7 +185,7 @@ def classify(
         row = PictureRow("case", image, volume, slices, plane or "")
         require_writable(out)
         output.require_apart(out, row.files)
-        chosen = _bundle(bundle)
+        chosen = _bundle(bundle, PICTURES_DEFAULT)
         _ = chosen.pictures
         pictures = read_picture_case(row, _note)
         reader = _picture_classifier(chosen, device, precision)
@@ -380,11 +381,11 @@ def bundle_import_cystx(
     )
 
 
-def _bundle(folder: Path | None) -> Bundle:
-    from cadx.library import shipped_bundle
+def _bundle(folder: Path | None, shipped: str = "") -> Bundle:
+    from cadx.library import IPMN_DEMO, shipped_bundle
     from cadx.models.bundle import Bundle
 
-    return Bundle.load(folder or shipped_bundle())
+    return Bundle.load(folder or shipped_bundle(shipped or IPMN_DEMO))
 
 
 def _classifier(bundle: Bundle, device: DeviceName, precision: PrecisionName) -> Classifier:

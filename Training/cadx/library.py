@@ -18,6 +18,7 @@ from cadx.prepare.picture import PictureSpec
 
 IPMN_DEMO = "ipmn-phantom-demo"
 BRAIN_PHANTOM_DEMO = "brain-tumor-phantom-demo"
+PICTURES_DEFAULT = BRAIN_PHANTOM_DEMO
 MAX_UNPACKED_BYTES = 8 * 2**30
 
 

@@ -19,8 +19,9 @@ SHARED = str(Path(__file__).resolve().parents[3] / "Testing" / "modules")
 if SHARED not in sys.path:
     sys.path.insert(0, SHARED)
 
-from panel_case import POSIX, PanelCase, layers, shown_point, until  # noqa: E402
 from panel_promises import ClosedSections, MissingPackages, WorkPromises, WorkTroubles  # noqa: E402
+
+from panel_case import POSIX, PanelCase, layers, shown_point, until  # noqa: E402
 
 __all__ = [
     "POSIX",
@@ -61,9 +62,6 @@ class IpmnCase(PanelCase):
 
     def choose_case(self) -> Any:
         return self.choose_phantom()
-
-    def add_another(self) -> None:
-        self.add_phantom()
 
     def choose_fresh_case(self) -> None:
         nodes = self.add_phantom()

@@ -12,10 +12,10 @@ import slicer
 
 from cadx.roi import Roi
 from cadx.slicer import add_case, node_to_roi, set_roi
-
 from ipmn_case import phantom
-from panel_case import settle, until
 from panel_states import broken_off, packages, running, sections
+
+from panel_case import settle, until
 
 MAIN = ("inputsButton", "roiButton", "tilesButton", "resultButton", "explanationButton", "exportButton")
 

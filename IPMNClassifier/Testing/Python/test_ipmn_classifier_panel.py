@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -14,8 +17,7 @@ import slicer.util
 
 from cadx.roi import Roi
 from cadx.slicer import node_to_roi, nodes_of_class, set_roi
-
-from ipmn_case import IpmnCase, WorkPromises, layers, phantom, shown_point, until
+from ipmn_case import POSIX, IpmnCase, WorkPromises, layers, phantom, shown_point, until
 
 
 class RadiologistTest(IpmnCase):
@@ -328,7 +330,35 @@ class PromisesTest(IpmnCase):
 
 
 class WorkTest(WorkPromises, IpmnCase):
-    """What holds for every module's panel."""
+    """Work goes on in another process."""
+
+    @unittest.skipUnless(POSIX, "the worker is paused by a signal")
+    def test_the_event_loop_answers_while_the_worker_stands_still(self) -> None:
+        self.choose_phantom()
+        number = self.press_and_pause_at("classify")
+        turns, end = 0, time.monotonic() + 1.5
+        while time.monotonic() < end:
+            slicer.app.processEvents()
+            turns += 1
+            time.sleep(0.005)
+        self.assertTrue(self.panel.running)
+        self.assertGreater(turns, 15, "a loop that waited for the worker would not go round")
+        os.killpg(number, signal.SIGCONT)
+        self.assertTrue(until(lambda: not self.panel.running))
+        self.assertEqual(self.said(), "Done.")
+
+    @unittest.skipUnless(POSIX, "processes are counted by group")
+    def test_out_of_sight_nothing_is_started_and_work_goes_on(self) -> None:
+        self.choose_phantom()
+        number = self.press_and_pause_at("classify")
+        self.panel.exit()
+        self.add_phantom()
+        os.killpg(number, signal.SIGCONT)
+        self.assertTrue(until(lambda: not self.panel.running))
+        self.assertEqual(len(self.cases()), 1)
+        self.panel.enter()
+        self.settle()
+        self.assertIn("case 1: T1", self.panel.resultView.text)
 
 
 if __name__ == "__main__":

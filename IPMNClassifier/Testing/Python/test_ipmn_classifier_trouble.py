@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import tempfile
 import unittest
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import slicer
 import slicer.util
 
+from cadx.library import shipped_bundle
 from cadx.roi import Roi
 from cadx.slicer import node_to_roi, set_roi
-
 from ipmn_case import POSIX, ClosedSections, IpmnCase, MissingPackages, WorkTroubles, phantom, until
 
 
@@ -76,6 +80,28 @@ class TroubleTest(WorkTroubles, IpmnCase):
 
     stages = ("correct", "crop", "load model", "classify")
 
+    def test_after_cancelling_a_case_can_be_graded(self) -> None:
+        self.choose_phantom()
+        self.press_and_pause_at("classify")
+        self.ui.classifyButton.click()
+        self.assertTrue(until(lambda: not self.panel.running))
+        self.classify()
+        self.assertEqual(self.said(), "Done.")
+
+    def test_a_worker_that_talks_nonsense_is_one_sentence(self) -> None:
+        self.choose_phantom()
+        with tempfile.TemporaryDirectory() as folder:
+            program = Path(folder) / "python"
+            program.write_text("#!/bin/sh\necho nonsense\nsleep 60\n")
+            program.chmod(0o755)
+            self.panel.logic.end()
+            with mock.patch.object(self.panel.logic.background(), "_python", str(program)):
+                self.ui.classifyButton.click()
+                self.assertTrue(until(lambda: not self.panel.running))
+        self.assertIn("is no event", self.said())
+        self.classify()
+        self.assertEqual(self.said(), "Done.")
+
     def test_a_node_deleted_meanwhile_is_one_sentence(self) -> None:
         nodes = self.choose_phantom()
         number = self.press_and_pause_at("classify")
@@ -111,6 +137,39 @@ class BatchAndModelTest(ClosedSections, IpmnCase):
     """The sections that are closed at first."""
 
     bundle = "ipmn-phantom-demo"
+
+    def test_the_report_names_versions_and_device(self) -> None:
+        self.panel.device.report_button.click()
+        self.assertTrue(until(lambda: "Python" in self.panel.device.report.plainText))
+        self.assertIn(sys.version.split()[0], self.panel.device.report.plainText)
+        self.assertTrue(self.panel.device.copy_button.enabled)
+
+    def test_an_imported_model_is_chosen_and_grades(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            own = mock.patch.object(self.panel.model, "_own", Path(folder) / "own")
+            with own:
+                self.panel.model.add(shipped_bundle())
+                self.settle()
+                self.assertEqual(Path(self.parameters.bundle), Path(folder) / "own" / "ipmn-phantom-demo")
+                self.choose_phantom()
+                self.classify()
+                self.assertEqual(self.said(), "Done.")
+            self.parameters.bundle = ""
+            self.settle()
+        self.assertNotIn("Outdated", self.panel.resultView.text, "the very same model")
+
+    def test_a_device_that_is_not_there_is_one_sentence(self) -> None:
+        self.choose_phantom()
+        self.panel.choose_device("mps")
+        self.settle()
+        self.ui.classifyButton.click()
+        self.assertTrue(until(lambda: not self.panel.running))
+        self.assertIn("The device mps cannot be used", self.said())
+        self.panel.choose_device("auto")
+        self.settle()
+        self.classify()
+        self.assertEqual(self.said(), "Done.")
+        self.assertTrue(until(lambda: "GiB free" in self.panel.device.text), self.panel.device.text)
 
 
 if __name__ == "__main__":

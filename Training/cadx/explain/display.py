@@ -109,3 +109,16 @@ def height_text(height_mm: float, digits: int = 1) -> str:
     'I 12.0 mm'
     """
     return f"{'S' if height_mm >= 0 else 'I'} {abs(height_mm):.{digits}f} mm"
+
+
+def percent(probability: float) -> str:
+    """A probability as text that never rounds to certainty.
+
+    >>> percent(0.704), percent(0.9999), percent(0.0004), percent(1.0)
+    ('70 %', '> 99 %', '< 1 %', '100 %')
+    """
+    if 0.0 < probability < 0.005:
+        return "< 1 %"
+    if 0.995 <= probability < 1.0:
+        return "> 99 %"
+    return f"{100 * probability:.0f} %"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cadx import DISCLAIMER
-from cadx.explain.display import ATTENTION, LOWEST_SHOWN, MapKind, kind_of
+from cadx.explain.display import ATTENTION, LOWEST_SHOWN, MapKind, kind_of, percent
 from cadx.slicer.drawing import GREY, WHITE, Canvas, Color, wrap
 from cadx.slicer.overlay import inferno
 from cadx.slicer.rois import OUTLINE_COLOR
@@ -131,16 +131,3 @@ def draw_mark(canvas: Canvas, column: float, row: float, *, free: int = 9, strok
         for start in (free, -free - stroke):
             canvas.fill(column + start - border, row - 1 - border, wide, thick, color)
             canvas.fill(column - 1 - border, row + start - border, thick, wide, color)
-
-
-def percent(probability: float) -> str:
-    """A probability as text that never rounds to certainty.
-
-    >>> percent(0.704), percent(0.9999), percent(0.0004), percent(1.0)
-    ('70 %', '> 99 %', '< 1 %', '100 %')
-    """
-    if 0.0 < probability < 0.005:
-        return "< 1 %"
-    if 0.995 <= probability < 1.0:
-        return "> 99 %"
-    return f"{100 * probability:.0f} %"

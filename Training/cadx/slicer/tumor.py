@@ -56,9 +56,9 @@ class TumorClassifierLogic(GradingLogic["BackgroundPictureClassifier"]):
 
     def defaultBundle(self) -> Path:
         """The demonstration bundle that ships; as :meth:`cadx.slicer.logic.GradingLogic.defaultBundle`."""
-        from cadx.library import BRAIN_PHANTOM_DEMO, shipped_bundle
+        from cadx.library import PICTURES_DEFAULT, shipped_bundle
 
-        return shipped_bundle(BRAIN_PHANTOM_DEMO)
+        return shipped_bundle(PICTURES_DEFAULT)
 
     def _open(self, bundle: Path, device: str) -> BackgroundPictureClassifier:
         from cadx.background_pictures import BackgroundPictureClassifier

@@ -8,16 +8,28 @@ import tempfile
 import unittest
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import slicer
 import slicer.util
 
+from cadx.explain.display import percent
 from cadx.slicer import nodes_of_class
 from cadx.slicer.segments import mask_sources
+from tumor_case import (
+    PRESUMED,
+    TumorCase,
+    WorkPromises,
+    answering,
+    layers,
+    phantom,
+    picture_samples,
+    presuming_bundle,
+    until,
+)
 
-from tumor_case import TumorCase, WorkPromises, answering, layers, phantom, picture_samples, until
-
+STAGES = ["Preparing the slices", "Grading"]
 VOLUME_FILES = ["overlay.png", "profile.png", "result.json", "slices.png", "summary.csv"]
 
 
@@ -60,16 +72,23 @@ class RadiologistTest(TumorCase):
 
     def classify_shows_stages_and_a_result(self) -> None:
         said: list[str] = []
+        show = self.panel._onProgress
+
+        def watch(stage: str, fraction: float) -> None:
+            show(stage, fraction)
+            said.append(self.said())
+
         number = phantom().best_slice
-        self.ui.classifyButton.click()
+        with mock.patch.object(self.panel, "_onProgress", watch):
+            self.ui.classifyButton.click()
         self.assertEqual(self.ui.classifyButton.text, "Cancel")
         self.assertFalse(self.ui.progressBar.isHidden())
         self.assertFalse(self.ui.slicesButton.enabled)
         # the user looks on meanwhile
         self.bring(1)
-        self.assertTrue(until(lambda: said.append(self.said()) or not self.panel.running))
+        self.assertTrue(until(lambda: not self.panel.running))
         self.settle()
-        self.assertIn("Grading", said)
+        self.assertEqual([text for text in dict.fromkeys(said) if text in STAGES], STAGES)
         self.assertEqual(self.said(), "Done.")
         self.assertEqual(self.ui.classifyButton.text, "Classify")
         self.assertTrue(self.ui.progressBar.isHidden())
@@ -90,7 +109,7 @@ class RadiologistTest(TumorCase):
         self.assertIs(case.image, self.image)
         self.assertEqual(self.panel.along.count, 1)
         self.assert_in_view(number)
-        self.assertIn(f"tumour {document['probabilities']['tumour']:.0%}", self.panel.picture.status)
+        self.assertIn(f"tumour {percent(document['probabilities']['tumour'])}", self.panel.picture.status)
 
     def the_map_lies_over_the_image(self) -> None:
         (case,) = self.cases()
@@ -133,12 +152,11 @@ class RadiologistTest(TumorCase):
         self.assertEqual(names[:3], ["slice", "position_mm", "label"])
         self.assertIn("p:tumour", names)
         self.assertEqual(self.panel.along.count, 12)
-        best = ", ".join(str(number) for number in document["slices"]["suspicious"][:2])
         suspicion = {row["slice"]: row["suspicion"] for row in self.rows()}
         first = document["slices"]["suspicious"][0]
-        self.assertEqual(suspicion[first], max(suspicion.values()), best)
-        self.assertIn(f"Most suspicious slices: {first} ({100 * suspicion[first]:.0f} %)", self.panel.along.text)
-        self.assertIn("mean over 12 slices", self.panel.resultView.text)
+        self.assertEqual(suspicion[first], max(suspicion.values()))
+        self.assertIn(f"Most suspicious slices: {first} ({percent(suspicion[first])})", self.panel.along.text)
+        self.assertIn(f"slice {first}, the most suspicious of 12 slices", self.panel.resultView.text)
         self.assert_in_view(document["slices"]["shown"])
 
     def a_bar_brings_the_views_there(self) -> None:
@@ -149,7 +167,7 @@ class RadiologistTest(TumorCase):
             np.testing.assert_array_equal(self.panel.picture.shown, self.fed(number))
             row = self.rows()[number]
             share = max(row["probabilities"].values())
-            self.assertIn(f"{row['label']} {share:.0%}", self.panel.picture.status)
+            self.assertIn(f"{row['label']} {percent(share)}", self.panel.picture.status)
         self.panel.along.select(4)
         self.assert_in_view(4)
         self.settle()
@@ -235,13 +253,15 @@ class SlicesTest(TumorCase):
         self.choose_head()
         self.read_from("NAMED")
         self.assertIn("No slices are named", self.reason())
-        for text, complaint in (("seven", "names no slices"), ("3,40", "no slice 40"), ("9-3", "names no slices")):
+        for text, complaint in (("seven", "names no slices"), ("3,40", "no slice 40"), ("9-3", "slice")):
             self.panel.slices.numbers.setText(text)
             self.assertIn(complaint, self.reason(), text)
             self.assertIn(complaint, self.panel.slices.text)
             self.assertEqual(self.reason().count(". "), 0, "one sentence")
+            self.assertIn("12 axial slices, 0 to 11.", self.panel.slices.text)
         self.panel.slices.numbers.setText("3,5-7")
         self.settle()
+        self.assertIn("4 of 12 axial slices, 3 to 7.", self.panel.slices.text)
         self.classify_well()
         self.assertEqual([row["slice"] for row in self.rows()], [3, 5, 6, 7])
         self.assertNotIn("Outdated", self.panel.resultView.text)
@@ -268,19 +288,25 @@ class SlicesTest(TumorCase):
         self.cut("ACQUIRED")
         self.assertIn("Outdated", self.panel.resultView.text)
 
-    def test_the_most_confident_slice_may_answer_for_all(self) -> None:
+    def test_slices_make_one_answer_by_the_rule_that_is_chosen(self) -> None:
         self.choose_head()
         self.read_from("ALL")
-        self.classify_well()
-        mean = self.cases()[0].result()["probabilities"]
-        self.decide("MOST_CONFIDENT")
-        self.assertIn("Outdated", self.panel.resultView.text)
-        document = self.classify_well()
-        self.assertEqual(document["rule"]["name"], "most-confident")
-        best = max(self.rows(), key=lambda row: max(row["probabilities"].values()))
-        self.assertEqual(document["probabilities"], best["probabilities"])
-        self.assertNotEqual(document["probabilities"], mean)
-        self.assert_in_view(best["slice"])
+        for rule in ("MEAN", "MOST_CONFIDENT", "MOST_SUSPICIOUS"):
+            with self.subTest(rule=rule):
+                self.decide(rule)
+                document = self.classify_well()
+                self.assertEqual(document["rule"]["name"], rule.lower().replace("_", "-"))
+                rows = self.rows()
+                if rule == "MEAN":
+                    mean = np.mean([row["probabilities"]["tumour"] for row in rows])
+                    self.assertAlmostEqual(document["probabilities"]["tumour"], mean, places=4)
+                else:
+                    ranks = [row["suspicion"] for row in rows]
+                    if rule == "MOST_CONFIDENT":
+                        ranks = [max(row["probabilities"].values()) for row in rows]
+                    best = rows[int(np.argmax(ranks))]
+                    self.assertEqual(document["probabilities"], best["probabilities"])
+                    self.assert_in_view(best["slice"])
         self.decide("MEAN")
         self.assertIn("Outdated", self.panel.resultView.text)
 
@@ -321,6 +347,7 @@ class PicturesTest(TumorCase):
         self.assertIn("read as it is", self.panel.slices.text)
         self.assertFalse(self.panel.slices.slices.enabled)
         self.assertEqual(self.panel.picture.status, "As fed to the model.")
+        self.assertTrue(self.ui.alongButton.isHidden())
         document = self.classify_well()
         self.assertEqual(document["slices"], {})
         self.assertTrue(self.ui.alongButton.isHidden())
@@ -385,6 +412,18 @@ class PromisesTest(TumorCase):
         self.assertNotIn("Outdated", self.panel.resultView.text)
         self.assertEqual(foregrounds(), {case.attention.GetID()})
 
+    def test_a_result_of_all_slices_does_not_fit_where_none_can_be_told(self) -> None:
+        _image, labels = self.choose_head()
+        slicer.mrmlScene.RemoveNode(labels)
+        self.read_from("ALL")
+        self.classify_well()
+        for which in ("NAMED", "TOUCHED"):
+            self.read_from(which)
+            self.assertFalse(self.ui.classifyButton.enabled)
+            self.assertIn("Outdated", self.panel.resultView.text)
+        self.read_from("ALL")
+        self.assertNotIn("Outdated", self.panel.resultView.text)
+
     def test_rereading_a_case_renews_its_row_and_another_adds_one(self) -> None:
         self.choose_head()
         self.classify_well()
@@ -438,44 +477,50 @@ class PromisesTest(TumorCase):
 
     def test_a_task_without_a_model_says_so(self) -> None:
         self.choose_head()
+        own = mock.patch.object(self.panel.model, "_own", Path("no such folder"))
+        own.start()
+        self.addCleanup(own.stop)
         for task, words in ((1, "Brain tumour: which type"), (2, "Chest radiograph"), (3, "Other pictures")):
             with self.subTest(task=words):
                 self.panel.model.choose_task(task)
                 self.assertIn(f"There is no model for this task ({words})", self.reason())
                 self.assertIn("import one", self.reason())
                 self.assertIn("No model for this task", self.panel.model.facts.text)
+                self.assertIn("12 axial slices", self.panel.slices.text)
+                self.assertTrue(self.panel.slices.slices.enabled)
         self.panel.model.choose_task(0)
         self.settle()
         self.assertTrue(self.ui.classifyButton.enabled)
         self.assertEqual(self.panel.model.list.currentText, "brain-tumor-phantom-demo")
         self.classify_well()
 
+
+class WorkTest(WorkPromises, TumorCase):
+    """Work leaves nothing behind."""
+
+
+class ModelsTest(TumorCase):
+    """Other models than the one that ships; last, as each has a worker of its own."""
+
     def test_a_model_without_a_class_for_nothing_presumes_a_finding(self) -> None:
-        samples = picture_samples()
         self.choose_head()
         self.assertEqual(self.ui.warningsLabel.text, "")
         self.read_from("ALL")
         with tempfile.TemporaryDirectory() as folder:
-            bundle = samples.make_picture_bundle(
-                Path(folder) / "kinds", samples.KINDS, negative=(), architecture="test_resnet", scale=30
-            )
-            self.parameters.bundle = str(bundle.folder)
+            self.parameters.bundle = str(presuming_bundle(Path(folder) / "presuming"))
             self.settle()
             self.assertIn("presumes a tumour", self.ui.warningsLabel.text)
             document = self.classify_well()
             self.assertIn("presumes a tumour", self.panel.resultView.text)
+            self.assertEqual(list(document["probabilities"]), PRESUMED)
             self.assertNotIn("suspicious", document["slices"])
+            self.assertNotIn("suspicion", document["slices"]["table"][0])
             self.assertIn("slices are not ranked", self.panel.along.text)
             self.assertNotIn("Most suspicious slices", self.panel.along.text)
-            self.assertEqual(set(document["probabilities"]), set(samples.KINDS))
-            self.parameters.bundle = ""
-            self.settle()
-        self.assertEqual(self.ui.warningsLabel.text, "")
-        self.assertIn("Outdated", self.panel.resultView.text)
-
-
-class WorkTest(WorkPromises, TumorCase):
-    """What holds for every module's panel."""
+            self.assertEqual(document["rule"]["name"], "mean")
+            self.decide("MOST_SUSPICIOUS")
+            self.assertIn("no slice is the most suspicious", self.reason())
+            self.decide("AUTOMATIC")
 
 
 if __name__ == "__main__":

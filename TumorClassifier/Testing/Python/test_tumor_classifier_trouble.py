@@ -14,7 +14,6 @@ import slicer
 import slicer.util
 
 from cadx.errors import InputError
-
 from tumor_case import (
     POSIX,
     ClosedSections,
@@ -50,6 +49,7 @@ class MissingInputTest(TumorCase):
         view.JumpSliceByOffsetting(0.0, 0.0, 500.0)
         self.assertIn("No axial slice of Head phantom is in view", self.reason())
         self.assertIn("No axial slice of Head phantom is in view", self.panel.slices.text)
+        self.assertNotIn("None", self.panel.slices.text)
         self.assertIsNone(self.panel.picture.shown)
         self.bring(5)
         self.assertTrue(self.ui.classifyButton.enabled)
@@ -102,18 +102,18 @@ class MissingInputTest(TumorCase):
         with tempfile.TemporaryDirectory() as name:
             file = Path(name) / "broken.png"
             file.write_bytes(b"no picture at all")
-            with self.assertRaisesRegex(InputError, r"broken.png is no PNG, JPEG, BMP or TIFF image"):
-                self.panel.open_picture(file)
-            with (
-                answering(self.module, file),
-                mock.patch.object(slicer.util, "errorDisplay") as shown,
-            ):
-                self.ui.openButton.click()
+            self.assert_not_opened(file, r"broken\.png is no PNG, JPEG, BMP or TIFF image; export it as PNG\.$")
+            self.assert_not_opened(Path(name) / "gone.png", r"gone\.png is not there")
+            self.assert_not_opened(Path(name) / "volume.nii.gz", "volume.nii.gz is not there")
         self.settle()
-        (text,) = shown.call_args.args[:1]
-        self.assertIn("broken.png is no PNG", text)
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), before)
         self.assertIs(self.parameters.image, chosen)
+
+    def test_nothing_is_opened_where_no_file_is_chosen(self) -> None:
+        before = slicer.mrmlScene.GetNumberOfNodes()
+        with answering(self.module, ""):
+            self.ui.openButton.click()
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), before)
 
 
 @unittest.skipUnless(POSIX, "workers are paused and ended by signals")
@@ -152,13 +152,8 @@ class DependencyTest(MissingPackages, TumorCase):
 
     def test_a_picture_is_not_opened_without_them(self) -> None:
         before = slicer.mrmlScene.GetNumberOfNodes()
-        with (
-            mock.patch.object(slicer.util, "confirmOkCancelDisplay", return_value=False),
-            mock.patch.object(slicer.util, "errorDisplay") as shown,
-            answering(self.module, Path("some.png")),
-        ):
-            self.ui.openButton.click()
-        self.assertIn("Nothing was installed", shown.call_args.args[0])
+        with mock.patch.object(slicer.util, "confirmOkCancelDisplay", return_value=False):
+            self.assert_not_opened(Path("some.png"), "Nothing was installed")
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), before)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 import time
 import unittest
@@ -15,6 +17,7 @@ import numpy as np
 import slicer
 import slicer.util
 
+from cadx.errors import CadxError
 from cadx.geometry import Geometry
 from cadx.phantom.head import make_head
 from cadx.slicer.results import CaseNodes
@@ -23,16 +26,19 @@ from cadx.slicer.tiles import fed_picture
 from cadx.slicer.volumes import volume_to_node
 from cadx.volume import Volume
 
+PRESUMED = ["glioma", "meningioma"]
 TESTING = Path(__file__).resolve().parents[3] / "Testing"
 for _folder in (str(TESTING / "modules"), str(TESTING / "helpers")):
     if _folder not in sys.path:
         sys.path.insert(0, _folder)
 
-from panel_case import POSIX, PanelCase, layers, until  # noqa: E402
 from panel_promises import ClosedSections, MissingPackages, WorkPromises, WorkTroubles  # noqa: E402
+
+from panel_case import POSIX, PanelCase, layers, until  # noqa: E402
 
 __all__ = [
     "POSIX",
+    "PRESUMED",
     "ClosedSections",
     "MissingPackages",
     "TumorCase",
@@ -42,6 +48,7 @@ __all__ = [
     "layers",
     "phantom",
     "picture_samples",
+    "presuming_bundle",
     "until",
 ]
 
@@ -61,8 +68,20 @@ def picture_samples() -> Any:
     return samples
 
 
-def answering(module: str, path: Path) -> Any:
-    """While it lasts, a module's question for a file is answered with this one."""
+def presuming_bundle(folder: Path) -> Path:
+    """The model that ships, with other words for its answers: none means that there is no tumour."""
+    from cadx.library import BRAIN_PHANTOM_DEMO, shipped_bundle
+    from cadx.models.bundle import SETTINGS, seal
+
+    shutil.copytree(shipped_bundle(BRAIN_PHANTOM_DEMO), folder)
+    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    (folder / SETTINGS).write_text(json.dumps({**settings, "classes": PRESUMED, "negative": []}), encoding="utf-8")
+    seal(folder)
+    return folder
+
+
+def answering(module: str, path: Path | str) -> Any:
+    """While it lasts, a module's question for a file is answered with this one, or with none."""
     dialog = SimpleNamespace(getOpenFileName=lambda *asked: str(path))
     return mock.patch.object(sys.modules[module], "qt", SimpleNamespace(QFileDialog=dialog))
 
@@ -88,9 +107,6 @@ class TumorCase(PanelCase):
     def choose_case(self) -> Any:
         return CaseNodes(image=self.choose_head()[0])
 
-    def add_another(self) -> None:
-        self.add_head()
-
     def choose_fresh_case(self) -> None:
         image, _mask = self.add_head()
         voxels = np.array(phantom().volume.voxels)
@@ -113,6 +129,18 @@ class TumorCase(PanelCase):
         voxels = 100 + 3 * i + 2 * j + k + 300 * ((i - 18) ** 2 + (j - 12) ** 2 + (k - 14) ** 2 < 30)
         return volume_to_node(slicer.mrmlScene, Volume(voxels.astype(np.int16), geometry, "blob"), "blob")
 
+    def assert_not_opened(self, path: Path, complaint: str) -> None:
+        """As a user's choice of a file that cannot be opened: one sentence, in a window outside tests."""
+        with (
+            answering(self.module, path),
+            mock.patch.object(slicer.util, "errorDisplay") as shown,
+            self.assertRaisesRegex(CadxError, complaint),
+        ):
+            # not the button: the application prints what is raised in a slot
+            self.panel._askPicture()
+        if not slicer.app.testingEnabled():
+            self.assertRegex(shown.call_args.args[0], complaint)
+
     def read_from(self, which: str) -> None:
         """As a user's choice of slices: IN_VIEW, NAMED, ALL or TOUCHED."""
         self._choose("slices", which, type(self.parameters.slicesFrom), self.panel.slices.slices)
@@ -122,7 +150,7 @@ class TumorCase(PanelCase):
         self._choose("plane", plane, type(self.parameters.plane), self.panel.slices.plane)
 
     def decide(self, rule: str) -> None:
-        """As a user's choice of a rule: MEAN or MOST_CONFIDENT."""
+        """As a user's choice of a rule: AUTOMATIC, MEAN, MOST_CONFIDENT or MOST_SUSPICIOUS."""
         self._choose("rule", rule, type(self.parameters.rule), self.panel.slices.rule)
 
     def _choose(self, what: str, name: str, kind: Any, shown: Any) -> None:

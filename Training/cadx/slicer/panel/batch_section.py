@@ -73,6 +73,7 @@ class BatchSection:
         form.addRow(_("Cases:"), self.cases)
         form.addRow(_("Results to:"), self.folder)
         self._columns = qt.QLabel()
+        self._columns.setWordWrap(True)
         self.show_columns(columns)
         for widget in (self._columns, self.ask_folder, self.resume, self.button):
             below.addWidget(widget)

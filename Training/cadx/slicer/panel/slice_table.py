@@ -8,6 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from cadx.explain.display import percent
 from cadx.planes import Plane, position_text
 from cadx.slicer.slice_shares import SliceShares
 
@@ -121,11 +122,6 @@ class SliceTable:
         line = self.widget.currentRow()
         if 0 <= line < len(self._order):
             self._chosen(self._order[line])
-
-
-def percent(share: float) -> str:
-    """A probability in whole percent."""
-    return f"{100 * share:.0f} %"
 
 
 def _item(text: str, column: int) -> Any:

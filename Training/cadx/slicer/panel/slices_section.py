@@ -9,9 +9,10 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from cadx.explain.display import percent
 from cadx.planes import Plane, position_text
 from cadx.slicer.panel.slice_chart import WIDTH, SliceChart, greyed
-from cadx.slicer.panel.slice_table import SliceTable, percent
+from cadx.slicer.panel.slice_table import SliceTable
 from cadx.slicer.slice_shares import SliceShares, slice_shares
 
 _RANKED = 5
