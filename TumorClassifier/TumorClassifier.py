@@ -222,7 +222,8 @@ class TumorClassifierWidget(ClassifierPanel):
         return wanted
 
     def isInput(self, node: Any) -> bool:
-        return bool(node.IsA("vtkMRMLSegmentationNode") or node.IsA("vtkMRMLVolumeNode"))
+        kinds = ("vtkMRMLSegmentationNode", "vtkMRMLVolumeNode", "vtkMRMLSliceNode")
+        return any(node.IsA(kind) for kind in kinds)
 
     def guessInputs(self) -> None:
         """The only image there is; a map that was laid over one is none."""
@@ -440,12 +441,32 @@ class TumorClassifierWidget(ClassifierPanel):
             self.along.clear(_("No result yet."))
             return
         self.along.show(document, stale)
-        self.along.mark(self._inView)
+        self.along.mark(self._inViewOf(document))
+
+    def _inViewOf(self, document: dict[str, Any]) -> int | None:
+        """The slice in view in the plane of a result, which need not be the one that is chosen now."""
+        plane = document["slices"]["plane"]
+        if self._stack is not None and self._stack.plane == plane:
+            return self._inView
+        if not self._installed:
+            return None
+        try:
+            return self.logic.sliceInView(self._parameterNode.image, plane)
+        except CadxError:
+            return None
 
     def _onSlice(self, row: int) -> None:
         stored = self._storedCase()
-        if stored is not None and self._stack is not None:
-            go_to_slice(slicer.mrmlScene, stored.image, self._stack, stored.result()["slices"]["table"][row]["slice"])
+        if stored is None or not self._installed:
+            return
+        slices = self._documentOf(stored)["slices"]
+        try:
+            stack, number = self.logic.stack(stored.image, slices["plane"]), slices["table"][row]["slice"]
+            stack.require(number)
+        except CadxError as error:
+            self.run.say(str(error), problem=True)
+            return
+        go_to_slice(slicer.mrmlScene, stored.image, stack, number)
 
     # reading
 

@@ -16,9 +16,9 @@ import slicer
 import slicer.util
 
 from cadx.doctor import Need
-from cadx.slicer import dependencies
+from cadx.slicer import dependencies, nodes_of_class
 
-from panel_case import members, resident_megabytes, until
+from panel_case import layers, members, resident_megabytes, until
 
 CANCEL_WITHIN_S = 2.0
 # a worker that stands here has not imported torch yet, which takes it seconds
@@ -38,6 +38,22 @@ class WorkPromises:
             self.classify()
         self.assertLess(resident_megabytes() - before, 50)
         self.assertEqual(len(self.cases()), 1)
+
+    def test_work_that_ends_out_of_sight_leaves_the_views_alone(self: Any) -> None:
+        self.choose_case()
+        self.ui.classifyButton.click()
+        self.panel.exit()
+        views = nodes_of_class(slicer.mrmlScene, "vtkMRMLSliceNode")
+        places = [view.GetSliceOffset() for view in views]
+        shown = [(one.GetBackgroundVolumeID(), one.GetForegroundVolumeID()) for one in layers()]
+        self.assertTrue(until(lambda: not self.panel.running))
+        self.assertEqual(self.said(), "Done.")
+        self.assertEqual([view.GetSliceOffset() for view in views], places)
+        self.assertEqual([(one.GetBackgroundVolumeID(), one.GetForegroundVolumeID()) for one in layers()], shown)
+        self.panel.enter()
+        self.settle()
+        (case,) = self.cases()
+        self.assertIn(case.attention.GetID(), {one.GetForegroundVolumeID() for one in layers()})
 
 
 class WorkTroubles:

@@ -150,6 +150,11 @@ def test_a_chosen_line_gives_its_row_also_by_key_and_when_sorted(made: Any) -> N
     assert made.rows == [2, 3, 5, 4]
 
 
+def test_tab_leaves_the_table(made: Any) -> None:
+    made.section.show(document(rising(6)), False)
+    assert not table(made).tabKeyNavigation
+
+
 def test_marking_selects_without_a_jump(made: Any) -> None:
     made.section.show(document(rising(40)), False)
     before = chart(made).pixmap.toImage()

@@ -19,14 +19,15 @@ from cadx.prepare.stack import Stack
 from cadx.result import Result
 from cadx.slicer import TumorClassifierLogic, find_cases, load_scene, own_scene, save_scene, volume_to_node
 from cadx.slicer.logic import case_name
+from cadx.slicer.overlay import attended_point
 from cadx.slicer.picture_nodes import is_picture, on_node, open_picture
 from cadx.slicer.results import CaseNodes
 from cadx.slicer.runtime import slicer_module
 from cadx.slicer.segments import MaskSource, mask_sources
-from cadx.slicer.slice_selection import go_to_slice, slice_in_view, touched_slices
+from cadx.slicer.slice_selection import go_to_slice, slice_alone, slice_in_view, slice_view, touched_slices
 from cadx.slicer.storing import store_answer
 from cadx.slicer.tumor import candidates, go_to_strongest
-from cadx.slicer.volumes import fill_volume_node, node_to_volume
+from cadx.slicer.volumes import fill_volume_node, node_to_volume, view_of_node
 from cadx.volume import Volume
 
 from picture_samples import KINDS, blob_volume, make_picture_bundle, stored, write_slice_dicom
@@ -242,6 +243,107 @@ def test_a_coarser_mask_touches_every_slice_that_it_covers(scene):
     assert touched_slices(Stack.of(volume), labelmap(scene, coarse)) == (3, 4, 5)
 
 
+@pytest.mark.parametrize("turned", [(0, 0, 30), (20, 0, 0), (10, 20, 30)])
+def test_a_turned_mask_touches_what_its_voxels_say_one_by_one(scene, head, turned):
+    from cadx.geometry import Geometry
+
+    a, b, c = np.radians(turned)
+    about_r = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    about_a = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
+    about_s = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+    stack = Stack.of(head.volume)
+    geometry = Geometry.from_axes((9, 8, 7), (2, 2, 2), about_r @ about_a @ about_s, stack.center_ras(5))
+    voxels = np.zeros((7, 8, 9), dtype=np.uint8)
+    voxels[1:5, 2:6, 3:8] = 1
+    source = labelmap(scene, Volume(voxels, geometry, "mask"))
+    whole = set()
+    for k, j, i in np.argwhere(voxels):
+        one = np.zeros_like(voxels)
+        one[k, j, i] = 1
+        slicer_module().util.updateVolumeFromArray(source.node, one)
+        whole.update(touched_slices(stack, source))
+    slicer_module().util.updateVolumeFromArray(source.node, voxels)
+    assert touched_slices(stack, source) == stack.ordered(whole)
+
+
+def test_touched_slices_are_looked_for_again_only_when_something_changed(logic, scene, head, monkeypatch):
+    node = volume_to_node(scene, head.volume, "head")
+    mask = labelmap(scene, head.tumour)
+    looked = []
+    look = touched_slices
+    monkeypatch.setattr("cadx.slicer.tumor.touched_slices", lambda *of: looked.append(1) or look(*of))
+    first = logic.touchedSlices(node, mask)
+    assert logic.touchedSlices(node, mask) == first and len(looked) == 1
+    fewer = np.array(head.tumour.voxels)
+    fewer[first[0]] = 0
+    slicer_module().util.updateVolumeFromArray(mask.node, fewer)
+    assert logic.touchedSlices(node, mask) == first[1:]
+    moved = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = np.eye(4)
+    matrix[:3, 3] = head.volume.geometry.to_ras([[0, 0, 1]])[0] - head.volume.geometry.to_ras([[0, 0, 0]])[0]
+    moved.SetMatrixTransformToParent(slicer_module().util.vtkMatrixFromArray(matrix))
+    mask.node.SetAndObserveTransformNodeID(moved.GetID())
+    assert logic.touchedSlices(node, mask) == tuple(number + 1 for number in first[1:])
+    mask.node.SetAndObserveTransformNodeID(None)
+    assert logic.touchedSlices(node, mask, "coronal") != first[1:]
+    slicer_module().util.updateVolumeFromArray(mask.node, np.zeros_like(fewer))
+    with pytest.raises(InputError, match="is empty"):
+        logic.touchedSlices(node, mask)
+
+
+def test_touched_slices_follow_a_segment_that_is_edited_in_place(logic, scene, head):
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    slicer = slicer_module()
+    node = volume_to_node(scene, head.volume, "head")
+    image = slicer.vtkOrientedImageData()
+    labels = labelmap(scene, head.tumour).node
+    image.DeepCopy(labels.GetImageData())
+    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(np.array(head.tumour.geometry.ijk_to_ras)))
+    segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Seg")
+    name = segmentation.AddSegmentFromBinaryLabelmapRepresentation(image, "tumour", [1, 0, 0])
+    mask = MaskSource("tumour", segmentation, name)
+    first = logic.touchedSlices(node, mask)
+    held = segmentation.GetSegmentation().GetSegment(name).GetRepresentation("Binary labelmap")
+    voxels = vtk_to_numpy(held.GetPointData().GetScalars()).reshape(held.GetDimensions()[::-1])
+    voxels[int(min(first)) - held.GetExtent()[4]] = 0
+    held.GetPointData().GetScalars().Modified()
+    assert set(logic.touchedSlices(node, mask)) == set(first) - {min(first)}
+
+
+def test_empty_slices_are_looked_for_once_until_the_image_changes(logic, scene, head, monkeypatch):
+    from cadx import picture_case
+
+    node = volume_to_node(scene, head.volume, "head")
+    looked, look = [], picture_case._is_even
+    monkeypatch.setattr(picture_case, "_is_even", lambda values: looked.append(1) or look(values))
+    before = logic.check(node)
+    count = len(looked)
+    assert count >= Stack.of(head.volume).count
+    for _again in range(3):
+        assert logic.check(node) == before
+        logic.stack(node)
+        logic.view(node, 3)
+    assert len(looked) - count == 3, "whether there is anything at all is asked each time"
+    emptied = np.array(head.volume.voxels)
+    emptied[4] = 7
+    slicer_module().util.updateVolumeFromArray(node, emptied)
+    assert [notice.code for notice in logic.check(node)][-1:] == ["empty-slices"]
+
+
+def test_nothing_of_a_scene_is_held_when_it_goes(scene, head):
+    import gc
+    import weakref
+
+    with TumorClassifierLogic() as logic:
+        node = volume_to_node(scene, head.volume, "head")
+        logic.touchedSlices(node, labelmap(scene, head.tumour))
+        read = weakref.ref(logic.stack(node).volume)
+        logic.forgetImages()
+        gc.collect()
+        assert read() is None
+
+
 def test_a_mask_elsewhere_or_empty_is_one_sentence(scene, head):
     stack = Stack.of(head.volume)
     away = replace(head.tumour, geometry=replace_origin(head.tumour.geometry, 500))
@@ -281,6 +383,31 @@ def test_the_slice_in_view_follows_the_view_of_its_plane(scene):
         assert abs(np.dot(normal, volume.geometry.axes[:, 2])) == pytest.approx(1, abs=1e-4), "the acquisition's plane"
     red.JumpSliceByOffsetting(0, 0, 900)
     assert slice_in_view(scene, stack) is None
+
+
+def test_of_two_views_of_a_plane_the_one_that_is_shown_counts(scene):
+    stack = Stack.of(blob_volume())
+    first, second = view(scene, "Red"), view(scene, "Yellow")
+    assert slice_view(scene, stack.axis) is first, "where no layout shows any"
+    second.SetMappedInLayout(1)
+    assert slice_view(scene, stack.axis) is second
+    first.SetMappedInLayout(1)
+    assert slice_view(scene, stack.axis) is first
+
+
+@pytest.mark.parametrize(("order", "signs"), FLIPS)
+def test_a_slice_alone_lies_where_it_lay(order, signs):
+    stack = Stack.of(stored(blob_volume(), order, signs))
+    whole = stack.put_back({3: stack.values(3).astype(np.float32)})
+    alone = slice_alone(stack, 3)
+    assert np.shares_memory(alone.voxels, stack.volume.voxels)
+    np.testing.assert_allclose(attended_point(alone), attended_point(whole), atol=1e-5)
+
+
+def test_a_view_of_a_node_copies_nothing(scene, head):
+    node = volume_to_node(scene, head.volume, "head")
+    assert np.shares_memory(view_of_node(node).voxels, slicer_module().util.arrayFromVolume(node))
+    assert not np.shares_memory(node_to_volume(node).voxels, slicer_module().util.arrayFromVolume(node))
 
 
 def test_the_views_go_to_the_shown_slice_s_strongest_place(logic, scene, cnn, head):
@@ -358,6 +485,9 @@ def test_maps_and_masks_are_no_candidates(logic, scene, cnn, head):
     node = volume_to_node(scene, head.volume, "head")
     labelmap(scene, head.tumour)
     logic.classify(node, bundle=cnn, device="cpu", slices=3)
+    for kind in ("vtkMRMLDiffusionTensorVolumeNode", "vtkMRMLDiffusionWeightedVolumeNode"):
+        # the panel's list does not offer them either
+        scene.AddNewNodeByClass(kind, "diffusion").SetAndObserveImageData(node.GetImageData())
     assert candidates(scene) == [node]
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cadx import network, output
+from cadx import network, output, slice_pictures
 from cadx.batch import read_picture_cases
 from cadx.classify import Classifier
 from cadx.classify_picture import PictureClassifier, PictureOptions
@@ -301,6 +301,14 @@ def test_an_impulse_in_the_map_lands_on_its_voxel(tmp_path, monkeypatch, fit):
         assert (found.voxels != 0).sum() < 30
 
 
+def test_the_slice_that_decides_leads_the_ranking_however_close(vit, head, monkeypatch):
+    close = iter(1 - 10.0 ** -np.array([7.0, 9, 8]))
+    monkeypatch.setattr(vit, "probabilities", lambda logits: np.array([1 - (share := next(close)), share]))
+    slices = vit.classify(PictureCase(head.volume, [3, 4, 5]), PictureOptions(explain=False)).result.slices
+    assert [row["suspicion"] for row in slices["table"]] == [1, 1, 1]
+    assert (slices["shown"], slices["suspicious"]) == (4, [4, 5, 3])
+
+
 def test_grad_cam_has_one_scale_and_speaks_of_the_answer(cnn, head):
     reading = cnn.classify(PictureCase(head.volume))
     explanation = reading.result.explanation
@@ -346,6 +354,28 @@ def test_slices_that_show_nothing_are_left_out_and_counted(vit, head):
     assert "3 of 12 slices show nothing and were left out: 0, 1, 2" in notice.text
     with pytest.raises(InputError, match="shows nothing in the chosen slices"):
         vit.classify(replace(case, slices=[1]))
+
+
+def test_air_beside_a_head_is_named_and_a_faint_volume_is_not(head):
+    voxels = head.volume.voxels.astype(np.float64)
+    voxels[[0, 11]] = np.random.default_rng(1).normal(0, voxels.max() / 60, voxels[:2].shape)
+    case = PictureCase(head.volume.with_voxels(voxels))
+    (notice,) = case.notices()
+    assert notice.code == "faint-slices"
+    assert notice.text.startswith("2 of 12 slices are faint") and notice.text.endswith("The others are 1-10.")
+    assert [view.index for view in case.views()] == list(range(1, 11))
+    named = replace(case, slices=range(12))
+    assert [view.index for view in named.views()] == list(range(12)) and "full contrast" in named.notices()[0].text
+    for whole in (PictureCase(head.volume), replace(case, slices=[0]), replace(case, slices=range(1, 11))):
+        assert whole.notices() == []
+
+
+def test_a_picture_of_few_pixels_is_read_with_a_warning():
+    codes = [
+        [notice.code for notice in PictureCase(picture_of(np.arange(rows * 60.0).reshape(rows, 60), "p")).notices()]
+        for rows in (31, 32)
+    ]
+    assert codes == [["few-pixels"], []]
 
 
 @pytest.mark.parametrize("slices", [[12], [-1], []])
@@ -469,9 +499,10 @@ def test_classify_takes_an_image_or_slices(vit, cnn, heads, tmp_path, capsys):
         (["--volume", "{heads}/head-0000.nii.gz", "--plane", "coronal", "--slice", "100"], "no slice 100"),
         (["--image", "absent.png"], "absent.png is not there"),
         (["--image", "n" * 300], "is not there"),
-        (["--image", "{heads}"], "no file"),
+        (["--image", "{heads}"], "is a folder; give one image in it"),
         (["--volume", "{heads}/head-0000.nii.gz", "--slice", "12"], "no slice 12"),
         (["--volume", "{heads}/head-0000.nii.gz", "--slice", "x"], "'x' names no slices"),
+        (["--volume", "{heads}/head-0000.nii.gz", "--slice", "1,9-5"], "'9-5' counts slices backwards; give the lower"),
         (["--volume", "{heads}/head-0000.png"], "no known image format"),
         (["--image", "{heads}/head-0000.nii.gz"], "is a volume and no picture"),
         (["--t1", "a.nii", "--roi", "1,2,3,4,5,6"], "is a bundle for pictures"),
@@ -547,3 +578,33 @@ def test_many_classes_and_slices_are_still_drawn(tmp_path, monkeypatch):
     one = PictureCase(picture)
     output.write_reading(tmp_path / "p", one, classifier.classify(one))
     assert Image.open(tmp_path / "p" / "overlay.png").width < 1500
+
+
+def drawn_texts(draw, reading, path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: figures.append(figure))
+    draw(path, reading)
+    (figure,) = figures
+    axes = [text for one in figure.axes for text in (*one.texts, one.title, one._left_title)]
+    return figure, [text.get_text() for text in (*figure.texts, *axes)]
+
+
+def test_a_drawing_names_the_maps_class_the_bars_slice_and_both_sides(cnn, head, tmp_path, monkeypatch):
+    reading = cnn.classify(PictureCase(head.volume, [4, 5]))
+    _, texts = drawn_texts(slice_pictures.draw_overlay, reading, tmp_path / "o.png", monkeypatch)
+    shown = reading.slices[reading.shown].view.index
+    assert {f"with Grad-CAM for {reading.result.label}", f"slice {shown} alone"} < set(texts)
+    figure, texts = drawn_texts(slice_pictures.draw_slices, reading, tmp_path / "s.png", monkeypatch)
+    assert figure.axes[-1].get_ylabel() == f"Grad-CAM, relative to its maximum, for {reading.result.label}"
+    assert (texts.count("R"), texts.count("L")) == (4, 4)
+
+
+def test_a_large_picture_is_drawn_from_fewer_pixels_in_its_place(vit, tmp_path, monkeypatch):
+    pixels = np.zeros((2500, 1300), np.uint8)
+    pixels[1800:2000, 200:400] = 255
+    figure, _ = drawn_texts(
+        slice_pictures.draw_overlay, vit.classify(PictureCase(picture_of(pixels, "p"))), tmp_path / "o.png", monkeypatch
+    )
+    first, second = (figure.axes[0].images[0], figure.axes[1].images[1])
+    assert first.get_array().shape == second.get_array().shape == (834, 434)
+    assert np.argwhere(first.get_array() > 128).mean(axis=0) * 3 + 1 == pytest.approx([1899.5, 299.5], abs=3)

@@ -15,6 +15,7 @@ from cadx.batch import read_picture_cases
 from cadx.case_names import MAX_NAME_BYTES, require_names
 from cadx.cli import main
 from cadx.errors import InputError
+from cadx.library import PICTURES_DEFAULT
 
 from picture_samples import blob_volume, make_picture_bundle, write_slice_dicom
 from support import write
@@ -167,6 +168,13 @@ def test_a_folder_is_no_table_of_volumes_with_a_roi(bundle, folder, tmp_path, ca
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_is_read_by_the_bundle_for_pictures_that_ships(folder, tmp_path):
+    cases = put(tmp_path / "scans", "a.png", content=(folder / "a" / "1.png").read_bytes())
+    out = tmp_path / "out"
+    assert main(["batch", "--cases", str(cases), "--out", str(out), "--no-explain", "--device", "cpu"]) == 0
+    assert summary(out)[0]["bundle"].startswith(f"{PICTURES_DEFAULT} ")
+
+
 def test_a_folder_without_a_picture_is_one_sentence(pictures, tmp_path, capsys):
     empty = put(tmp_path / "empty", *IGNORED, *HIDDEN, content=b"x" * 200)
     assert grade(pictures, empty, tmp_path / "out") == 2
@@ -222,6 +230,15 @@ def test_a_table_chooses_slices_and_planes(pictures, folder, tmp_path):
     }.items():
         assert words in rows[name]["error"]
         assert not (out / name).exists()
+
+
+@pytest.mark.parametrize(("header", "column"), [("image,slice", "case"), ("case,slice", "image")])
+def test_a_table_that_lacks_a_column_says_all_that_it_needs(pictures, tmp_path, capsys, header, column):
+    table = tmp_path / "t.csv"
+    table.write_text(f"{header}\na,b\n")
+    assert grade(pictures, table, tmp_path / "out") == 2
+    needed = f"t.csv lacks the column {column}; it needs case, image (or case, volume, slice, plane)."
+    assert needed in capsys.readouterr().err
 
 
 def test_slices_without_quotes_are_not_half_read(pictures, folder, tmp_path, capsys):

@@ -27,6 +27,7 @@ from cadx.result import Result
 from cadx.summary import case_record, failure_record, summary_text
 
 CHANNELS = ("T1", "T2")
+PICTURE_COLUMNS = "case, image (or case, volume, slice, plane)"
 MAX_TABLE_BYTES = 100_000_000
 log = logging.getLogger(__name__)
 
@@ -128,9 +129,10 @@ def require_results_apart(cases: Path, out: Path, rows: Sequence[Row | PictureRo
 
 
 def _picture_rows(table: Path) -> list[PictureRow]:
-    records = read_table(table, ("case",))
-    if not {"image", "volume"} & set(records[0]):
-        raise InputError(f"{table.name} lacks the column image; it needs case, image (or case, volume, slice, plane).")
+    records = read_table(table, ())
+    missing = "case" if "case" not in records[0] else "" if {"image", "volume"} & set(records[0]) else "image"
+    if missing:
+        raise InputError(f"{table.name} lacks the column {missing}; it needs {PICTURE_COLUMNS}.")
     rows = []
     for record in records:
         image, volume = (resolve(table.parent, record.get(column, "")) for column in ("image", "volume"))

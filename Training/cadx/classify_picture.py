@@ -228,11 +228,13 @@ class PictureClassifier(LoadedBundle):
             "positions_mm": [row["position_mm"] for row in table],
             "shown": table[shown]["slice"],
             "empty": list(case.empty),
+            "faint": list(case.faint),
             "table": table,
         }
         if self.bundle.settings.negative:
-            ranked = sorted(table, key=lambda row: -row["suspicion"])
-            described["suspicious"] = [row["slice"] for row in ranked]
+            # not by the rounded numbers of the table: the first must be the slice that the rule takes
+            ranked = sorted(readings, key=lambda reading: -(reading.suspicion or 0.0))
+            described["suspicious"] = [reading.view.index for reading in ranked]
         return described
 
     def _describe_row(self, reading: SliceReading) -> dict[str, Any]:

@@ -239,9 +239,11 @@ def batch(
     """Grade every case of a table or a folder: a folder a case and summary.csv in OUT."""
     from cadx.batch import read_cases, read_picture_cases, require_results_apart, run_batch
     from cadx.io.atomic import require_writable
+    from cadx.library import PICTURES_DEFAULT
     from cadx.prepare.picture import PictureSpec
 
-    chosen = _bundle(bundle)
+    # a folder can only hold pictures and slices
+    chosen = _bundle(bundle, PICTURES_DEFAULT) if cases.is_dir() else _bundle(bundle)
     pictures = isinstance(chosen.preparation, PictureSpec)
     if pictures:
         require_only(_volume_settings(start, windows, register, pad, roi_margin), "pictures")

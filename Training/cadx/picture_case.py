@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from cadx.errors import InputError
@@ -18,6 +19,9 @@ from cadx.prepare.picture import Picture
 from cadx.prepare.stack import Stack
 from cadx.volume import Volume
 
+# of the grey values that the strongest slice spans: air lies near 0.03, the faintest slice of a body beyond 0.2
+FAINT = 0.1
+FEW_PIXELS = 32
 INTENSITY = "each slice from its own minimum (0) to its own maximum (255)"
 
 
@@ -119,8 +123,16 @@ class PictureCase:
         """Those of them that show nothing: all their pixels have one value."""
         return tuple(i for i in self.wanted if _is_even(self._stack.values(i)))
 
+    @cached_property
+    def faint(self) -> tuple[int, ...]:
+        """Those that span a small part of the grey values that the others span: air, whose noise fills 0..255."""
+        empty = set(self.empty)
+        spans = {i: _span(self._stack.values(i)) for i in self.wanted if i not in empty}
+        least = FAINT * max(spans.values(), default=0.0)
+        return tuple(i for i, span in spans.items() if span < least)
+
     def views(self) -> list[View]:
-        """The pictures to read, by place in the patient, empty slices left out.
+        """The pictures to read, by place in the patient; empty slices are left out, faint ones unless they are named.
 
         Raises
         ------
@@ -130,8 +142,8 @@ class PictureCase:
         self.require_visible()
         if isinstance(self.source, Picture):
             return [self.view()]
-        empty = set(self.empty)
-        return [self.view(i) for i in self.wanted if i not in empty]
+        left_out = {*self.empty, *(self.faint if self.slices is None else ())}
+        return [self.view(i) for i in self.wanted if i not in left_out]
 
     def view(self, index: int | None = None) -> View:
         """The picture itself, or a slice of the volume by its stored number."""
@@ -144,14 +156,22 @@ class PictureCase:
 
     def notices(self) -> list[Notice]:
         """What is noteworthy before anything is computed."""
-        if self.stack is None:
-            return []
-        notices = self.stack.notices()
+        if isinstance(self.source, Picture):
+            return _few_pixels(self.source)
+        notices = self._stack.notices()
         if self.empty:
             text = (
                 f"{len(self.empty)} of {len(self.wanted)} slices show nothing and were left out: {listed(self.empty)}."
             )
             notices.append(Notice("empty-slices", text))
+        if self.faint:
+            others = in_ranges(set(self.wanted) - {*self.faint, *self.empty})
+            done = "they were left out" if self.slices is None else "the model sees their noise at full contrast"
+            text = (
+                f"{len(self.faint)} of {len(self.wanted)} slices are faint beside the others and may show air alone; "
+                f"{done}. The others are {others}."
+            )
+            notices.append(Notice("faint-slices", text))
         return notices
 
     def identity(self) -> dict[str, Any]:
@@ -187,6 +207,22 @@ def _is_even(values: NDArray[Any]) -> bool:
     return bool(values.min() == values.max())
 
 
+def _span(values: NDArray[Any]) -> float:
+    """Between the 1st and the 99th percentile of every third pixel of each direction."""
+    # what is no number is refused when its slice is read
+    with np.errstate(invalid="ignore"):
+        low, high = np.percentile(values[::3, ::3], (1, 99))
+        return float(high - low)
+
+
+def _few_pixels(picture: Picture) -> list[Notice]:
+    rows, columns = picture.shape
+    if min(rows, columns) >= FEW_PIXELS:
+        return []
+    text = f"{picture.name} has {columns} x {rows} pixels only, which are blown up for the model; give the original."
+    return [Notice("few-pixels", text)]
+
+
 def chosen_slices(text: str) -> tuple[int, ...] | None:
     """Slices in words, numbered from 0: "all" or nothing (None), "7", "3,5-9".
 
@@ -205,9 +241,26 @@ def chosen_slices(text: str) -> tuple[int, ...] | None:
         numbers = re.fullmatch(r"\s*(\d{1,6})\s*(?:-\s*(\d{1,6})\s*)?", part)
         if numbers is None:
             raise InputError(f"'{text[:40]}' names no slices; give a number from 0, such as 7, or 3,5-9, or all.")
-        first = int(numbers[1])
-        found += range(first, int(numbers[2] or first) + 1)
+        first, last = int(numbers[1]), int(numbers[2] or numbers[1])
+        if last < first:
+            raise InputError(f"'{part.strip()}' counts slices backwards; give the lower number first: {last}-{first}.")
+        found += range(first, last + 1)
     return tuple(found)
+
+
+def in_ranges(numbers: Iterable[int]) -> str:
+    """Numbers as :func:`chosen_slices` takes them.
+
+    >>> in_ranges((7, 3, 5, 6))
+    '3,5-7'
+    """
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def listed(numbers: Sequence[int], most: int = 12) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cadx.classify_picture import PictureReading, SliceReading
-from cadx.explain.display import MapKind, kind_of
+from cadx.explain.display import MapKind, kind_of, percent
 from cadx.pictures import (
     HEAT,
     INK,
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 TILE, TEXT, HEAD = 1.9, 0.36, 0.95
 COLUMNS, MOST_TILES = 6, 30
+# more than a page shows; a drawing of every pixel of a large radiograph takes gigabytes
+MOST_PIXELS = 1024
 AXIS_WORDS = ("left to right", "posterior to anterior", "inferior to superior")
 
 
@@ -49,15 +51,17 @@ def draw_overlay(path: Path, reading: PictureReading) -> None:
         left = (0.15 + column * (picture + 0.1)) / width
         axes = figure.add_axes((left, bottom, picture / width, picture / height))
         _show(axes, reading, shown, kind if column else None)
-        title = _title(reading, shown) if column == 0 else f"with {kind.word if kind else ''}"
+        title = _title(reading, shown) if column == 0 or kind is None else f"with {kind.word}{_of_class(reading)}"
         axes.set_title(title, color=INK, fontsize=11, parse_math=False)
     if mapped and kind is not None:
         place = ((0.25 + 2 * (picture + 0.1)) / width, bottom, 0.13 / width, picture / height)
-        _bar(figure, place, kind, _scale(reading, kind))
+        _bar(figure, place, kind, reading)
     # beside the picture where there is no map
     left, low = (1.8, foot + 0.1) if mapped else (picture + 2.0, foot + (picture - bars) / 2)
     axes = figure.add_axes((left / width, low / height, (width - left - 0.5) / width, (bars - 0.2) / height))
     _show_shares(axes, shares)
+    if (reading.result.rule or {}).get("name") == "mean":
+        axes.set_title(f"slice {shown.view.index} alone", color=INK, fontsize=10, loc="left")
     _caption(figure, reading)
     figure.savefig(path, facecolor=PAPER)
 
@@ -78,7 +82,7 @@ def draw_slices(path: Path, reading: PictureReading) -> None:
         for layer in range(layers):
             place = (left / width, (top - (layer + 1) * TILE) / height, 0.97 * TILE / width, 0.97 * TILE / height)
             axes = figure.add_axes(place)
-            _show(axes, reading, one, kind if layer else None, letters=False)
+            _show(axes, reading, one, kind if layer else None, small=True)
             if layer and one.own_map is None:
                 axes.text(
                     0.5, 0.02, "no map: 0 everywhere", color=LABEL, fontsize=7, ha="center", transform=axes.transAxes
@@ -92,7 +96,7 @@ def draw_slices(path: Path, reading: PictureReading) -> None:
     if kind is not None:
         tall = min(rows, 2) * block - TEXT
         place = (1 - 0.95 / width, (height - HEAD - 0.3 - TEXT - tall) / height, 0.13 / width, tall / height)
-        _bar(figure, place, kind, _scale(reading, kind))
+        _bar(figure, place, kind, reading)
     if len(tiles) < len(reading.slices):
         note = f"{len(tiles)} of {len(reading.slices)} slices"
         figure.text(0.97, 1 - (HEAD - 0.05) / height, note, color=INK, fontsize=10, ha="right", va="center")
@@ -125,25 +129,33 @@ def _caption(figure: Figure, reading: PictureReading) -> None:
     figure.text(0.03, 1 - (HEAD - 0.22) / figure.get_figheight(), text, color=INK, fontsize=10, va="center")
 
 
-def _show(
-    axes: Axes, reading: PictureReading, one: SliceReading, kind: MapKind | None, *, letters: bool = True
-) -> None:
-    pixels = one.view.picture.pixels
-    smooth = "bilinear" if letters else "antialiased"
+def _show(axes: Axes, reading: PictureReading, one: SliceReading, kind: MapKind | None, *, small: bool = False) -> None:
+    pixels = _reduced(one.view.picture.pixels)
+    smooth = "antialiased" if small else "bilinear"
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation=smooth, aspect=_aspect(reading))
     if kind is not None and one.own_map is not None:
         low, high = _scale(reading, kind)
-        alpha = np.clip((one.own_map - low) / (high - low), 0, 1) * MAX_OPACITY
+        own_map = _reduced(one.own_map)
+        alpha = np.clip((own_map - low) / (high - low), 0, 1) * MAX_OPACITY
         # on the network's square the background is as good as any other place
         axes.imshow(
-            one.own_map, cmap=HEAT, vmin=low, vmax=high, alpha=alpha, interpolation="nearest", aspect=_aspect(reading)
+            own_map, cmap=HEAT, vmin=low, vmax=high, alpha=alpha, interpolation="nearest", aspect=_aspect(reading)
         )
     stack = reading.case.stack
-    if letters and stack is not None:
+    if stack is not None:
         shade = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.6, "pad": 1.5}
         for letter, where, side in zip(stack.edges, (0.015, 0.985), ("left", "right"), strict=True):
-            axes.text(where, 0.5, letter, color=INK, fontsize=10, ha=side, bbox=shade, transform=axes.transAxes)
+            size = 6.5 if small else 10
+            axes.text(where, 0.5, letter, color=INK, fontsize=size, ha=side, bbox=shade, transform=axes.transAxes)
     axes.set_axis_off()
+
+
+def _reduced(values: NDArray[Any]) -> NDArray[Any]:
+    """(rows, columns) or (rows, columns, 3) by means of whole blocks, so that no side is much beyond what is shown."""
+    from PIL import Image
+
+    factor = -(-max(values.shape[:2]) // MOST_PIXELS)
+    return values if factor == 1 else np.asarray(Image.fromarray(values).reduce(factor))
 
 
 def _aspect(reading: PictureReading) -> float:
@@ -159,10 +171,11 @@ def _scale(reading: PictureReading, kind: MapKind) -> tuple[float, float]:
     return kind.range(np.concatenate([r.own_map.ravel() for r in reading.slices if r.own_map is not None]))
 
 
-def _bar(figure: Figure, place: tuple[float, float, float, float], kind: MapKind, scale: tuple[float, float]) -> None:
-    drawn = _mappable(*scale)
+def _bar(figure: Figure, place: tuple[float, float, float, float], kind: MapKind, reading: PictureReading) -> None:
+    drawn = _mappable(*_scale(reading, kind))
     bar = figure.colorbar(drawn, cax=figure.add_axes(place))
-    bar.set_label(kind.scale, color=INK)
+    spoken_for = _of_class(reading)
+    bar.set_label(f"{kind.scale},{spoken_for}" if spoken_for else kind.scale, color=INK, parse_math=False)
     bar.ax.tick_params(colors=INK)
 
 
@@ -200,6 +213,12 @@ def _show_shares(axes: Axes, shares: list[tuple[str, float]]) -> None:
     axes.set_frame_on(False)
 
 
+def _of_class(reading: PictureReading) -> str:
+    """Grad-CAM of an answer without a finding shows what speaks for none."""
+    name = str((reading.result.explanation or {}).get("class", ""))
+    return f" for {name if len(name) < 24 else f'{name[:22]}...'}" if name else ""
+
+
 def _title(reading: PictureReading, one: SliceReading) -> str:
     return str(reading.result.inputs[0]["source"])[-48:] if reading.case.stack is None else _place(reading, one)
 
@@ -213,4 +232,4 @@ def _place(reading: PictureReading, one: SliceReading) -> str:
 
 def _answer(reading: PictureReading, one: SliceReading) -> str:
     name = tuple(reading.result.probabilities)[int(one.probabilities.argmax())]
-    return f"{name[:20]} {one.probabilities.max():.0%}"
+    return f"{name[:20]} {percent(float(one.probabilities.max()))}"

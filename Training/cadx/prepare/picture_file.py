@@ -27,9 +27,11 @@ def read_picture_file(path: str | Path) -> Picture:
     place = Path(path)
     require_plain_name(place)
     try:
-        there = place.is_file()
+        there, folder = place.is_file(), place.is_dir()
     except OSError:
-        there = False
+        there = folder = False
+    if folder:
+        raise InputError(f"{place.name[:80]} is a folder; give one image in it, or a DICOM series as a volume.")
     if not there:
         raise InputError(f"{place.name[:80]} is not there or no file; give a PNG, JPEG, BMP, TIFF or DICOM image.")
     if place.suffix.lower() == ".dcm" or is_dicom(place):

@@ -57,6 +57,9 @@ class IPMNClassifierLogic(GradingLogic["BackgroundClassifier"]):
 
         return BackgroundClassifier(bundle, device, self.python)
 
+    def forgetImages(self) -> None:
+        self._volumes.forget()
+
     def buildGrid(
         self, t1: Any, t2: Any, roi: Any, *, bundle: BundleFolder = None, firstSlice: int | None = None
     ) -> NDArray[np.float32]:

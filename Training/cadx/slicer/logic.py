@@ -206,6 +206,9 @@ class GradingLogic(ABC, Generic[Kind]):
         if self._used is not None:
             self._used.end()
 
+    def forgetImages(self) -> None:
+        """Let go of what was read from nodes: their scene is going."""
+
     def close(self) -> None:
         """End the worker and every batch, and remove what was prepared; the logic can be used again."""
         for batch in self._batches:

@@ -56,7 +56,9 @@ def attention_to_node(
         One that this function made before, to be brought up to date.
     """
     shown = kind.range(attention.voxels)
-    voxels = np.nan_to_num(attention.voxels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    voxels = attention.voxels.astype(np.float32, copy=False)
+    if not np.isfinite(voxels).all():
+        voxels = np.nan_to_num(voxels, nan=0.0, posinf=0.0, neginf=0.0)
     if node is not None:
         fill_volume_node(node, attention.with_voxels(voxels))
         node.SetName(name or kind.name)

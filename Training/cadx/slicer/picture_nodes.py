@@ -52,6 +52,11 @@ class SourceReader:
         self._volumes = VolumeReader()
         self._kept: tuple[tuple[object, ...], Any] | None = None
 
+    def forget(self) -> None:
+        """Keep nothing: the scene is going."""
+        self._volumes.forget()
+        self._kept = None
+
     def read(self, node: Any) -> Any:
         """A Volume to be read slice by slice, or a Picture.
 

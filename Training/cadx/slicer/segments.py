@@ -93,6 +93,29 @@ def mask_of(source: MaskSource) -> Volume:
     return mask
 
 
+def mask_stamp(source: MaskSource) -> tuple[object, ...]:
+    """What changes whenever the mask of a segment or label map, or its place, does.
+
+    Raises
+    ------
+    InputError
+        If it is gone, or stands under a transform that is not linear.
+    """
+    node, words = source.node, slicer_module().vtkSegmentationConverter
+    place = parent_matrix(node).tobytes()
+    if source.segment_id is None:
+        image = node.GetImageData()
+        return (node.GetID(), node.GetMTime(), None if image is None else image.GetMTime(), place)
+    segment = segment_of(source)
+    names = (
+        words.GetSegmentationBinaryLabelmapRepresentationName(),
+        words.GetSegmentationClosedSurfaceRepresentationName(),
+    )
+    held = (segment.GetRepresentation(name) for name in names)
+    times = tuple(None if one is None else one.GetMTime() for one in held)
+    return (node.GetID(), source.segment_id, segment.GetLabelValue(), times, place)
+
+
 def surface_points(source: MaskSource) -> Array:
     """(n, 3) points of a segment's closed surface, world RAS mm.
 

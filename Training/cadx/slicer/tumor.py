@@ -25,13 +25,13 @@ from cadx.slicer.logic import (
     require_scene,
 )
 from cadx.slicer.overlay import attended_point
-from cadx.slicer.picture_nodes import SourceReader, on_node, open_picture
+from cadx.slicer.picture_nodes import COLOURED, SourceReader, on_node, open_picture
 from cadx.slicer.results import CaseNodes, find_cases
 from cadx.slicer.runtime import main_scene, nodes_of_class
-from cadx.slicer.segments import MaskSource
-from cadx.slicer.slice_selection import go_to_slice, slice_in_view, touched_slices
+from cadx.slicer.segments import MaskSource, mask_stamp
+from cadx.slicer.slice_selection import go_to_slice, slice_alone, slice_in_view, touched_slices
 from cadx.slicer.storing import store_answer
-from cadx.slicer.volumes import node_to_volume
+from cadx.slicer.volumes import node_to_volume, view_of_node
 
 if TYPE_CHECKING:
     from cadx.background_pictures import BackgroundPictureClassifier
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from cadx.prepare.stack import Stack
 
 Slices = SupportsIndex | str | Sequence[int] | None
+SCALAR = "vtkMRMLScalarVolumeNode"
+_KEPT_CASES = 4
 
 
 class TumorClassifierLogic(GradingLogic["BackgroundPictureClassifier"]):
@@ -53,6 +55,8 @@ class TumorClassifierLogic(GradingLogic["BackgroundPictureClassifier"]):
     def __init__(self, python: str | None = None) -> None:
         super().__init__(python)
         self._sources = SourceReader()
+        self._cases: list[PictureCase] = []
+        self._touched: tuple[tuple[object, ...], tuple[int, ...]] | None = None
 
     def defaultBundle(self) -> Path:
         """The demonstration bundle that ships; as :meth:`cadx.slicer.logic.GradingLogic.defaultBundle`."""
@@ -141,7 +145,14 @@ class TumorClassifierLogic(GradingLogic["BackgroundPictureClassifier"]):
         stack = self.stack(image, plane)
         if stack is None:
             raise InputError(f"{image.GetName()} is a single picture and has no slices for a segment to touch.")
-        return touched_slices(stack, mask)
+        stamp = (stack.volume, stack.axis, *mask_stamp(mask))
+        if self._touched is None or self._touched[0] != stamp:
+            self._touched = stamp, touched_slices(stack, mask)
+        return self._touched[1]
+
+    def forgetImages(self) -> None:
+        self._sources.forget()
+        self._cases, self._touched = [], None
 
     def check(
         self,
@@ -211,19 +222,28 @@ class TumorClassifierLogic(GradingLogic["BackgroundPictureClassifier"]):
         return GradedCase(case, PictureReading(result, case, slices, shown, drawn if table else None), nodes)
 
     def _case(self, image: Any, slices: Slices, plane: str | None) -> PictureCase:
+        """The very same case where the same is asked again: it has looked which slices are empty."""
         from cadx.picture_case import PictureCase
 
         nodes = _nodes(image)
         source, name = self._sources.read(nodes.image), str(nodes.image.GetName() or "image")
-        return PictureCase(source, _numbers(slices), name, _plane(plane))
+        asked = (_numbers(slices), name, _plane(plane))
+        same = [case for case in self._cases if case.source is source]
+        for case in same:
+            if (case.slices, case.name, case.plane) == asked:
+                return case
+        made = PictureCase(source, *asked)
+        self._cases = [*same[1 - _KEPT_CASES :], made]
+        return made
 
 
 def candidates(scene: Any) -> list[Any]:
     """Volumes and pictures of a scene that may be chosen: no label maps, no maps that were laid over an image."""
     laid = [case.attention for case in find_cases(scene)]
-    nodes = nodes_of_class(scene, "vtkMRMLScalarVolumeNode")
+    # label maps, tensors and diffusion series are scalar volumes to Slicer
+    nodes = (node for node in nodes_of_class(scene, SCALAR) if node.GetClassName() in (SCALAR, COLOURED))
     usable = [node for node in nodes if node.GetImageData() is not None and not node.GetHideFromEditors()]
-    return [node for node in usable if not node.IsA("vtkMRMLLabelMapVolumeNode") and node not in laid]
+    return [node for node in usable if node not in laid]
 
 
 def go_to_strongest(scene: Any, stored: CaseNodes) -> None:
@@ -231,16 +251,15 @@ def go_to_strongest(scene: Any, stored: CaseNodes) -> None:
     from cadx.prepare.stack import Stack
 
     slices = stored.result().get("slices") or {}
-    drawn = None if stored.attention is None else node_to_volume(stored.attention)
+    drawn = None if stored.attention is None else view_of_node(stored.attention)
     if not slices.get("table"):
         if drawn is not None:
             jump_to(scene, attended_point(drawn))
         return
-    stack, number = Stack.of(node_to_volume(stored.image), slices["plane"]), slices["shown"]
+    stack, number = Stack.of(view_of_node(stored.image), slices["plane"]), slices["shown"]
     point = stack.center_ras(number)
     if drawn is not None:
-        own = Stack.of(drawn, slices["plane"])
-        alone = own.put_back({number: own.values(number)})
+        alone = slice_alone(Stack.of(drawn, slices["plane"]), number)
         point = attended_point(alone) if alone.voxels.any() else point
     jump_to(scene, point)
     go_to_slice(scene, stored.image, stack, number)

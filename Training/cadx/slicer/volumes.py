@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,21 +39,26 @@ def node_to_volume(node: Any) -> Volume:
     InputError
         If the node is missing, has no voxels, is not scalar, or stands under a non-linear or shearing transform.
     """
-    if node is None:
-        raise InputError("No volume is selected; choose one.")
-    if not hasattr(node, "GetClassName"):
-        raise InputError(f"{type(node).__name__} is no node; give a volume node of the scene.")
-    name = node.GetName() or "volume"
-    image = node.GetImageData() if node.GetClassName() in _SCALAR_CLASSES else None
-    if node.GetClassName() not in _SCALAR_CLASSES or (image and image.GetNumberOfScalarComponents() > 1):
-        raise InputError(f"{name} is not a scalar volume; choose a grey-scale image.")
-    if image is None or image.GetNumberOfPoints() == 0:
-        raise InputError(f"{name} has no voxels; load the image again.")
-    voxels = np.array(slicer_module().util.arrayFromVolume(node))
-    geometry = geometry_of_node(node)
-    return Volume(
-        voxels, geometry, name=name, patient_id=_patient_id(node), frame_of_reference=_frame_of_reference(node)
+    seen = view_of_node(node)
+    return replace(
+        seen,
+        voxels=np.array(seen.voxels),
+        patient_id=_patient_id(node),
+        frame_of_reference=_frame_of_reference(node),
     )
+
+
+def view_of_node(node: Any) -> Volume:
+    """As :func:`node_to_volume`, for a look at once: the voxels are the node's own, and only place and name are told.
+
+    Raises
+    ------
+    InputError
+        As for :func:`node_to_volume`.
+    """
+    _require_scalar(node)
+    voxels = slicer_module().util.arrayFromVolume(node)
+    return Volume(voxels, geometry_of_node(node), name=node.GetName() or "volume")
 
 
 def geometry_of_node(node: Any) -> Geometry:
@@ -86,13 +92,14 @@ def volume_to_node(
         Intensities drawn black and white; the 1st and 99.5th percentile by default.
     """
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name or volume.name)
-    fill_volume_node(node, volume)
+    # before the voxels: Slicer would look through them all for a window of its own
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
     display.InterpolateOn()
     display.AutoWindowLevelOff()
     display.SetWindowLevelMinMax(*(shown_range or robust_range(volume.voxels)))
+    fill_volume_node(node, volume)
     return node
 
 
@@ -122,6 +129,10 @@ class VolumeReader:
             self._make_room()
             kept = self._kept[node.GetID()] = stamp, node_to_volume(node)
         return kept[1]
+
+    def forget(self) -> None:
+        """Keep nothing: the scene is going."""
+        self._kept = {}
 
     def _make_room(self) -> None:
         while len(self._kept) >= _KEPT_VOLUMES:
@@ -166,6 +177,19 @@ def parent_matrix(node: Any) -> Array:
     matrix = vtk_module().vtkMatrix4x4()
     transform.GetMatrixTransformToWorld(matrix)
     return np.array(slicer_module().util.arrayFromVTKMatrix(matrix))
+
+
+def _require_scalar(node: Any) -> None:
+    if node is None:
+        raise InputError("No volume is selected; choose one.")
+    if not hasattr(node, "GetClassName"):
+        raise InputError(f"{type(node).__name__} is no node; give a volume node of the scene.")
+    name = node.GetName() or "volume"
+    image = node.GetImageData() if node.GetClassName() in _SCALAR_CLASSES else None
+    if node.GetClassName() not in _SCALAR_CLASSES or (image and image.GetNumberOfScalarComponents() > 1):
+        raise InputError(f"{name} is not a scalar volume; choose a grey-scale image.")
+    if image is None or image.GetNumberOfPoints() == 0:
+        raise InputError(f"{name} has no voxels; load the image again.")
 
 
 def _ijk_to_ras(node: Any) -> Array:

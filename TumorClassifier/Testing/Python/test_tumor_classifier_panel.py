@@ -84,7 +84,8 @@ class RadiologistTest(TumorCase):
         self.assertEqual(self.ui.classifyButton.text, "Cancel")
         self.assertFalse(self.ui.progressBar.isHidden())
         self.assertFalse(self.ui.slicesButton.enabled)
-        # the user looks on meanwhile
+        # the user looks on meanwhile, and turns the view
+        slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceNode").SetOrientation("Axial")
         self.bring(1)
         self.assertTrue(until(lambda: not self.panel.running))
         self.settle()
@@ -253,7 +254,7 @@ class SlicesTest(TumorCase):
         self.choose_head()
         self.read_from("NAMED")
         self.assertIn("No slices are named", self.reason())
-        for text, complaint in (("seven", "names no slices"), ("3,40", "no slice 40"), ("9-3", "slice")):
+        for text, complaint in (("seven", "names no slices"), ("3,40", "no slice 40"), ("9-3", "backwards")):
             self.panel.slices.numbers.setText(text)
             self.assertIn(complaint, self.reason(), text)
             self.assertIn(complaint, self.panel.slices.text)
@@ -287,6 +288,42 @@ class SlicesTest(TumorCase):
         self.assert_in_view(20, "Green", "coronal")
         self.cut("ACQUIRED")
         self.assertIn("Outdated", self.panel.resultView.text)
+
+    def test_an_old_result_s_bars_stay_those_of_its_own_plane(self) -> None:
+        self.add_blob()
+        self.settle()
+        self.read_from("ALL")
+        self.assertEqual(self.classify_well()["slices"]["plane"], "axial")
+        self.bring(20, "Red", "axial")
+        self.cut("CORONAL")
+        self.bring(7, "Green", "coronal")
+        table = self.panel.along._table.widget
+        self.assertEqual(table.selectedItems()[0].text(), "20")
+        self.panel.along.click(24)
+        self.settle()
+        self.assert_in_view(24, "Red", "axial")
+        self.assert_in_view(7, "Green", "coronal")
+        self.assertEqual(table.selectedItems()[0].text(), "24")
+
+    def test_a_view_that_comes_later_is_followed_too(self) -> None:
+        self.choose_head()
+        view = slicer.vtkMRMLSliceNode()
+        view.SetName("Extra")
+        view.SetLayoutName("Extra")
+        view.SetSingletonTag("Extra")
+        view = slicer.mrmlScene.AddNode(view)
+        self.addCleanup(slicer.mrmlScene.RemoveNode, view)
+        red = slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceNode")
+        self.addCleanup(red.SetMappedInLayout, red.IsMappedInLayout())
+        red.SetMappedInLayout(0)
+        view.SetMappedInLayout(1)
+        view.GetSliceToRAS().DeepCopy(red.GetSliceToRAS())
+        view.UpdateMatrices()
+        self.settle()
+        for index in (3, 8):
+            view.JumpSliceByOffsetting(*self.stack().center_ras(index).tolist())
+            self.settle()
+            self.assertIn(f"Slice {index} of", self.panel.slices.text)
 
     def test_slices_make_one_answer_by_the_rule_that_is_chosen(self) -> None:
         self.choose_head()

@@ -6,7 +6,9 @@ import os
 import signal
 import tempfile
 import unittest
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -24,6 +26,13 @@ from tumor_case import (
     phantom,
     until,
 )
+
+
+def _raising(error: Exception) -> Callable[[], object]:
+    def raise_it() -> object:
+        raise error
+
+    return raise_it
 
 
 class MissingInputTest(TumorCase):
@@ -96,6 +105,28 @@ class MissingInputTest(TumorCase):
         self.settle()
         self.assertTrue(self.ui.classifyButton.enabled)
 
+    def test_a_model_that_cannot_be_loaded_is_tried_once_and_not_at_every_move(self) -> None:
+        asked = []
+
+        def fail(**options: object) -> object:
+            asked.append(options)
+            return SimpleNamespace(poll=lambda: True, wait=_raising(InputError("The device cannot be used.")))
+
+        self.panel.loading.worker_ended()
+        self.addCleanup(self.panel.loading.worker_ended)
+        self.addCleanup(self.panel.choose_device, "auto")
+        with mock.patch.object(self.panel.logic, "describeInBackground", fail):
+            self.choose_head()
+            for index in (3, 4, 5, 6):
+                self.bring(index)
+                self.assertTrue(until(lambda: not self.panel._poller.busy))
+            self.assertEqual(len(asked), 1)
+            self.panel.choose_device("cpu")
+            self.settle()
+            self.assertTrue(until(lambda: not self.panel._poller.busy))
+            self.assertEqual([one["device"] for one in asked], ["auto", "cpu"])
+        self.assertEqual(self.panel.log.text.count("The device cannot be used."), 2)
+
     def test_a_picture_that_cannot_be_read_is_one_sentence(self) -> None:
         self.choose_head()
         before, chosen = slicer.mrmlScene.GetNumberOfNodes(), self.parameters.image
@@ -132,6 +163,20 @@ class TroubleTest(WorkTroubles, TumorCase):
         self.assertIn("The image was removed from the scene meanwhile", self.said())
         self.assertEqual(self.cases(), [])
         self.assertIn("Choose a volume", self.reason())
+
+    def test_a_result_is_shown_where_packages_are_missing(self) -> None:
+        self.choose_head()
+        self.read_from("ALL")
+        self.classify_well()
+        wanting = mock.Mock(side_effect=ImportError("pydantic"))
+        with (
+            mock.patch.object(self.panel, "_installed", False),
+            mock.patch.multiple(self.panel.logic, stack=wanting, sliceInView=wanting, requestHash=wanting),
+        ):
+            self.panel._update()
+            self.panel.along.click(2)
+        wanting.assert_not_called()
+        self.assertEqual(self.panel.along.count, 12)
 
     def test_a_deleted_map_or_table_does_no_harm(self) -> None:
         self.choose_head()

@@ -60,6 +60,10 @@ class AttentionViews:
         self._apply(wanted)
         self._shown, self._as_saved = wanted, False
 
+    def expect(self) -> None:
+        """What is shown next is not shown yet: it was made while another module had the views."""
+        self._shown, self._as_saved = None, False
+
     def clear(self, image: Any) -> None:
         """Take a map that was shown away: another case's must not lie over this image."""
         if self._shown is not None and image is not None:

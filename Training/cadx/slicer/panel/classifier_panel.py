@@ -73,7 +73,7 @@ class ClassifierPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         raise NotImplementedError
 
     def isInput(self, node: Any) -> bool:
-        """Whether a node that was added or removed may be something to choose."""
+        """Whether a node that was added or removed may change what can be chosen."""
         raise NotImplementedError
 
     def guessInputs(self) -> None:
@@ -336,6 +336,7 @@ class ClassifierPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._setParameterNode(None)
         self.views.forget()
         self.forgetCase()
+        self.logic.forgetImages()
 
     # showing
 
@@ -467,9 +468,12 @@ class ClassifierPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onGraded(self, graded: Any) -> None:
         self._graded = graded
         self.log.add(f"{graded.nodes.case}\n{graded.reading.result.summary()}")
-        self.loading.load(self.modelOptions())
-        self.views.renew(self._showing(graded.nodes, stale=False))
-        self._onStrongest()
+        self.loading.load(self.modelOptions(), again=True)
+        if self._entered:
+            self.views.renew(self._showing(graded.nodes, stale=False))
+            self._onStrongest()
+        else:
+            self.views.expect()
         self._updateSoon()
 
     def _onFailed(self, error: CadxError) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import ctk
 import qt
+import slicer.util
 from slicer.i18n import tr as _
 
 from cadx.errors import CadxError, InputError
@@ -68,7 +69,8 @@ class ExportSection:
         try:
             if not folder:
                 raise InputError(_("No folder is chosen; choose one to write to."))
-            files = self._export(Path(folder), self.formats)
+            with slicer.util.WaitCursor():
+                files = self._export(Path(folder), self.formats)
         except CadxError as error:
             self._say(str(error))
             return

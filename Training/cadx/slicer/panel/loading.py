@@ -33,19 +33,27 @@ class ModelLoading:
     ) -> None:
         self._logic, self._poller, self._described, self._note = logic, poller, described, note
         self._loaded: Any = None
+        self._failed: Any = None
 
-    def load(self, options: dict[str, Any]) -> None:
-        """Load the model, unless that was done; ``options`` are ``bundle`` and ``device``, as the logic takes them."""
+    def load(self, options: dict[str, Any], *, again: bool = False) -> None:
+        """Load the model, unless that was done; ``options`` are ``bundle`` and ``device``, as the logic takes them.
+
+        What could not be loaded is tried ``again`` only when that is wanted: a panel asks whenever a view moves.
+        """
         wanted = tuple(options.values())
-        if self._loaded != wanted:
-            self._loaded = wanted
-            self._poller.add(self._logic.describeInBackground(**options), self._described, self._failed)
+        if wanted == self._loaded or (wanted == self._failed and not again):
+            return
+        self._loaded, self._failed = wanted, None
+        work = self._logic.describeInBackground(**options)
+        self._poller.add(work, self._described, lambda error: self._could_not(wanted, error))
 
     def worker_ended(self) -> None:
-        """The next worker has no model loaded."""
-        self._loaded = None
+        """The next worker has no model loaded, and may load what the last one could not."""
+        self._loaded = self._failed = None
 
-    def _failed(self, error: CadxError) -> None:
-        self._loaded = None
+    def _could_not(self, wanted: Any, error: CadxError) -> None:
+        if self._loaded == wanted:
+            self._loaded = None
         if not isinstance(error, CancelledError):
+            self._failed = wanted
             self._note(str(error))

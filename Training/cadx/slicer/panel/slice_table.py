@@ -38,6 +38,8 @@ class SliceTable:
         table.setAlternatingRowColors(True)
         table.setShowGrid(False)
         table.setWordWrap(False)
+        # Tab leaves the table; the arrows go from slice to slice
+        table.setTabKeyNavigation(False)
         table.verticalHeader().setVisible(False)
         table.horizontalHeader().setHighlightSections(False)
         table.horizontalHeader().setTextElideMode(qt.Qt.ElideRight)

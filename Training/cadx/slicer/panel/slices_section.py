@@ -64,12 +64,7 @@ class SlicesSection:
         if not slices.get("table"):
             self.clear(_("This result is of one picture: it has no slices."))
             return
-        if (
-            self._shown is not None
-            and self._shown is not None
-            and self._shown[0] is document
-            and self._shown[1] == outdated
-        ):
+        if self._shown is not None and self._shown[0] is document and self._shown[1] == outdated:
             return
         if self._shown is None or self._shown[0] is not document:
             self._marked = None
