@@ -1,11 +1,15 @@
-"""Ends the process by SIGKILL at a chosen moment of a training run."""
+"""Ends processes by SIGKILL at a chosen moment of a training run."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -42,3 +46,37 @@ def arm(kind: str, moment: int) -> None:
         crossval.record_opening = fatal(crossval.record_opening)
         crossval.write_json = fatal(crossval.write_json)
         opening.write_text = fatal(opening.write_text)
+
+
+def children(number: int) -> list[int]:
+    """Processes that a process has started, and those that they have; Linux."""
+    found = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{number}/task").iterdir():
+            found += [int(text) for text in (thread / "children").read_text().split()]
+    return found + [below for one in found for below in children(one)]
+
+
+def in_training(number: int) -> bool:
+    """Whether a process is in the middle of a training: it writes where there is a checkpoint."""
+    with contextlib.suppress(OSError):
+        for handle in Path(f"/proc/{number}/fd").iterdir():
+            if (handle.readlink().parent / "checkpoint.pt").is_file():
+                return True
+    return False
+
+
+def kill_in_training(number: int, besides: tuple[int, ...] = ()) -> None:
+    """In a thread: as soon as one below process ``number`` is in the middle of a training, end it.
+
+    Where ``besides`` are given, those are ended with all that is below ``number``.
+    """
+
+    def wait() -> None:
+        while not (found := [one for one in children(number) if in_training(one)]):
+            time.sleep(0.02)
+        for one in [*besides, *children(number)] if besides else found[:1]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()

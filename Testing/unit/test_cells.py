@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from cadx.io.files import read_volume
 from cadx.prepare.intensity import finish, learn_landmarks
 from cadx.prepare.pipeline import Preparation
 from cadx.prepare.spec import CropSpec, GridSpec, ScaleSpec
-from cadx.study import cells
+from cadx.study import cells, filehashes
 from cadx.study.cells import case_of, lesion_cells, prepare_all, thumbnails
 from cadx.study.cohort import Sample
 from cadx.volume import Volume
@@ -90,7 +92,38 @@ def test_a_damaged_file_is_prepared_again(samples, tmp_path, damage):
     with pytest.raises(InputError, match="gone or damaged"):
         _ = first.raw
     assert prepare_all(samples[:1], SMALL, tmp_path) == [first]
-    assert [path.name for path in tmp_path.iterdir()] == [first.file.name]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".json"] == [first.file.name]
+
+
+def test_files_are_hashed_once_and_again_when_they_changed(samples, tmp_path, monkeypatch):
+    copies = [changed(one, images={**one.images, "T2": str(tmp_path / f"{one.name}.nii.gz")}) for one in samples[:2]]
+    for one, copy in zip(samples, copies, strict=False):
+        shutil.copy(one.images["T2"], copy.images["T2"])
+    monkeypatch.setattr(filehashes, "YOUNG_S", -1)
+    first = prepare_all(copies, SMALL, tmp_path / "cache")
+    with monkeypatch.context() as patch:
+        patch.setattr(filehashes.hashlib, "file_digest", lambda *_: pytest.fail("hashed again"))
+        assert prepare_all(copies, SMALL, tmp_path / "cache") == first
+    shutil.copy(copies[1].images["T2"], copies[0].images["T2"])
+    again = prepare_all(copies, SMALL, tmp_path / "cache")
+    assert again[0] == again[1] == first[1]
+
+
+def test_what_was_just_written_is_hashed_again(tmp_path):
+    """Within one tick of the file system's clock a file can change and keep size and times."""
+    (tmp_path / "a").write_text("one")
+    hashes = filehashes.FileHashes(tmp_path)
+    assert hashes.of(tmp_path / "a") == hashlib.sha256(b"one").hexdigest()
+    hashes.keep()
+    assert not (tmp_path / filehashes.INDEX).exists()
+
+
+def test_what_is_kept_starts_no_process(samples, tmp_path, monkeypatch):
+    first = prepare_all(samples, SMALL, tmp_path)
+    monkeypatch.setattr(cells, "ProcessPoolExecutor", lambda *_, **__: pytest.fail("a process was started"))
+    assert prepare_all(samples, SMALL, tmp_path, workers=2) == first
+    first[2].file.unlink()
+    assert prepare_all(samples, SMALL, tmp_path, workers=2) == first
 
 
 def test_what_changes_the_cells_is_prepared_anew(samples, tmp_path):

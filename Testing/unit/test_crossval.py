@@ -21,7 +21,7 @@ pytest.importorskip("sklearn")
 
 from cadx.cli import main  # noqa: E402
 from cadx.models.bundle import Bundle  # noqa: E402
-from cadx.study.executor import InProcess  # noqa: E402
+from cadx.study.executors.in_process import InProcess  # noqa: E402
 from cadx.study.folds import from_json  # noqa: E402
 from cadx.study.inner import InnerTrainings  # noqa: E402
 from cadx.study.presets import read_study  # noqa: E402

@@ -245,7 +245,7 @@ def test_listening_never_waits(worker, folder, case):
 def test_what_libraries_print_is_kept_from_the_events(bundle):
     code = (
         "import cadx.worker as w, os\n"
-        "events = w._keep_standard_output()\n"
+        "events = w.keep_standard_output()\n"
         "os.write(1, b'noise\\n'); print('more noise', flush=True)\n"
         "w._writer(events)({'event': 'ready'})\n"
     )

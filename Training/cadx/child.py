@@ -11,7 +11,7 @@ import tempfile
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from cadx import errors
 from cadx.errors import CadxError
@@ -143,3 +143,10 @@ def package_environment() -> dict[str, str]:
     known = os.environ.get("PYTHONPATH", "")
     path = package if not known else os.pathsep.join((package, known))
     return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def keep_standard_output() -> TextIO:
+    """For the program of such a process: where to say its lines; what libraries print goes to standard error."""
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return lines

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cadx.errors import InputError, MissingDependencyError
@@ -93,6 +94,22 @@ def describe(kind: str) -> str:
     return f"{platform.machine()} {kind}, {torch.get_num_threads()} threads"
 
 
+def processor(kind: str) -> str:
+    """What numbers depend on beside the threads: the GPU's name, or the CPU's make and the instructions in use."""
+    torch = _torch()
+    if kind != "cpu":
+        return describe(kind)
+    bf16 = " with bf16" if torch.cpu._is_avx512_bf16_supported() else ""
+    return f"{_make()} {torch.backends.cpu.get_cpu_capability()}{bf16}"
+
+
+def cards() -> list[str]:
+    """The CUDA devices of this process, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    count = _torch().cuda.device_count()
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return named[:count] or [str(number) for number in range(count)]
+
+
 def threads(wanted: int | None) -> int:
     """Of the CPU: as many as asked for, else as torch takes by itself."""
     return wanted or int(_torch().get_num_threads())
@@ -148,6 +165,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower()
+
+
+def _make() -> str:
+    """The machine's architecture, and who made the processor where that is known: libraries ask for it."""
+    import platform
+
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    vendor = next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")
+    return f"{platform.machine()} {vendor}".strip()
 
 
 def _timed(model: nn.Module, x: Tensor, precision: Precision) -> tuple[Tensor, float]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from typing import Any, TextIO
 
 from pydantic import ValidationError
 
+from cadx.child import keep_standard_output
 from cadx.desks import Report, desk_for
 from cadx.errors import CadxError, InputError
 from cadx.models.bundle import Bundle
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(arguments)
-    events = _keep_standard_output()
+    events = keep_standard_output()
     emit = _writer(events)
     try:
         worker = Worker(Bundle.load(given.bundle), given.device, emit)
@@ -87,13 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if line.strip():
             worker.answer(line)
     return 0
-
-
-def _keep_standard_output() -> TextIO:
-    """What libraries print goes to standard error, so that only events are read as events."""
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return events
 
 
 def _writer(stream: TextIO) -> Emit:

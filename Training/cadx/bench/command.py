@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from cadx.command_line import Debug, DeviceName, DeviceOption, note
+
+if TYPE_CHECKING:
+    from cadx.bench.report import Measured
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure speed and memory, as ratios against a baseline.")
 
@@ -22,9 +27,17 @@ class Part(StrEnum):
     batch = "batch"
 
 
-@bench_app.callback()
-def _group() -> None:
-    """Keeps ``cadx bench case`` a command of its own."""
+class TrainingPart(StrEnum):
+    """What to measure of training."""
+
+    volumes = "volumes"
+    pictures = "pictures"
+    start = "start"
+    bound = "bound"
+    profile = "profile"
+
+
+Json = Annotated[Path | None, typer.Option("--out", help="JSON file to write.")]
 
 
 @bench_app.command()
@@ -35,19 +48,45 @@ def case(
     only: Annotated[list[Part] | None, typer.Option("--only", help="Parts to measure; all by default.")] = None,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Interleaved runs of the whole chain.")] = 3,
     cases: Annotated[int, typer.Option("--cases", min=21, help="Length of the batch.")] = 200,
-    out: Annotated[Path | None, typer.Option("--out", help="JSON file to write.")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    out: Json = None,
+    debug: Debug = False,
 ) -> int:
     """One case against the straightforward script; answers, start-up, peak memory, a long batch."""
     from cadx.bench.case import PARTS, bench_case
-    from cadx.bench.report import machine, write_report
 
     parts = [part.value for part in only] if only else list(PARTS)
-    rows = bench_case(pair, parts, repeats, cases, lambda text: print(text, file=sys.stderr, flush=True))
+    rows = bench_case(pair, parts, repeats, cases, note)
+    chosen = [f"--only={part}" for part in parts]
+    return _told(rows, out, ("cadx", "bench", "case", *chosen, f"--repeats={repeats}", f"--cases={cases}"))
+
+
+@bench_app.command()
+def training(
+    only: Annotated[list[TrainingPart] | None, typer.Option("--only", help="Parts to measure; all by default.")] = None,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Interleaved runs of each side.")] = 5,
+    device: DeviceOption = DeviceName.auto,
+    figure: Annotated[Path | None, typer.Option("--figure", help="PNG of a cross-validation's cost to draw.")] = None,
+    out: Json = None,
+    debug: Debug = False,
+) -> int:
+    """Training against the straightforward loop: volumes, pictures, a second run's start, the bound and a profile."""
+    from cadx import device as devices
+    from cadx.bench.training import PARTS, bench_training
+
+    parts = [part.value for part in only] if only else list(PARTS)
+    where = devices.choose(device.value)
+    rows = bench_training(parts, repeats, where, note, figure=figure)
+    chosen = [f"--only={part}" for part in parts]
+    return _told(rows, out, ("cadx", "bench", "training", *chosen, f"--repeats={repeats}", f"--device={where.kind}"))
+
+
+def _told(rows: Sequence[Measured], out: Path | None, command: Sequence[str]) -> int:
+    """Print the lines and write them where asked."""
+    from cadx.bench.report import machine, write_report
+
     found = machine()
     print(f"{found['processor']}, {found['cores']} cores, {found['memory_gib']} GiB")
     print("\n".join(str(row) for row in rows))
     if out is not None:
-        chosen = [f"--only={part}" for part in parts]
-        write_report(out, rows, ("cadx", "bench", "case", *chosen, f"--repeats={repeats}", f"--cases={cases}"))
+        write_report(out, rows, command)
     return 0

@@ -50,7 +50,7 @@ def phantom_pair(folder: Path, sizes: tuple[tuple[int, int, int], tuple[int, int
     files = {}
     for role, volume, size in (("T1", patient.t1, sizes[0]), ("T2", patient.t2, sizes[1])):
         files[role] = folder / f"{role.lower()}.nii.gz"
-        write_volume(files[role], _resized(volume.canonical(), size), compression=1)
+        write_volume(files[role], resized(volume.canonical(), size), compression=1)
     return Pair(files, patient.roi, f"phantom, {' and '.join('x'.join(map(str, size)) for size in sizes)}")
 
 
@@ -72,7 +72,8 @@ def papers_bundle(folder: Path, architecture: str = PAPERS_NETWORK) -> Bundle:
     return write_bundle(folder, settings, preparation, build(spec).state_dict(), text)
 
 
-def _resized(volume: Volume, size: tuple[int, int, int]) -> Volume:
+def resized(volume: Volume, size: tuple[int, int, int]) -> Volume:
+    """The volume on a grid of this size (I, J, K) over the same field of view, int16."""
     old = volume.geometry
     ratio = np.asarray(old.size_ijk) / np.asarray(size)
     matrix = old.ijk_to_ras.copy()

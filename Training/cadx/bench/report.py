@@ -20,25 +20,35 @@ SCHEMA = "cadx.bench/1"
 class Measured:
     """One line: a number, and the bound it is held to.
 
-    ``at_least`` says on which side of ``bound`` it should lie; ``detail`` holds what it was computed from.
+    ``at_least`` says on which side of ``bound`` it should lie; ``detail`` holds what it was computed from. A line
+    without bound informs; one without value says in ``missing`` why it could not be measured here.
     """
 
     name: str
-    value: float
+    value: float | None
     unit: str
-    bound: float
+    bound: float | None = None
     at_least: bool = False
     detail: dict[str, Any] = field(default_factory=dict)
+    missing: str = ""
 
     @property
-    def met(self) -> bool:
-        """Whether it lies on the right side of its bound."""
+    def met(self) -> bool | None:
+        """Whether it lies on the right side of its bound; None where that is not known or nothing is asked."""
+        if self.value is None or self.bound is None:
+            return None
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
     def __str__(self) -> str:
-        side = "at least" if self.at_least else "at most"
-        mark = "" if self.met else "  NOT MET"
-        return f"{self.name:<58}{self.value:>9.3g} {self.unit:<9}({side} {self.bound:g}){mark}"
+        if self.value is None:
+            return f"{self.name:<58}{self.missing:>19}{self._aim()}"
+        mark = "  NOT MET" if self.met is False else ""
+        return f"{self.name:<58}{self.value:>9.3g} {self.unit:<9}{self._aim()}{mark}"
+
+    def _aim(self) -> str:
+        if self.bound is None:
+            return ""
+        return f"({'at least' if self.at_least else 'at most'} {self.bound:g})"
 
 
 def machine() -> dict[str, Any]:

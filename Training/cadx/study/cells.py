@@ -29,6 +29,7 @@ from cadx.prepare.spec import PreparationSpec, ScaleSpec
 from cadx.prepare.standardise import PERCENTILES
 from cadx.roi import DEFAULT_MASK_MARGIN_MM
 from cadx.study.cohort import Sample, read_sample_roi
+from cadx.study.filehashes import FileHashes
 
 # to be raised whenever the same parameters give other cells
 CELLS_VERSION = "cells/3"
@@ -87,9 +88,10 @@ def prepare_all(
     except OSError as error:
         text = f"The folder {cache.name} cannot be made ({error.strerror}); choose another with --cache."
         raise InputError(text) from error
+    places = _places(samples, spec, cache, pad)
     done: dict[int, PreparedSample] = {}
     failed: dict[int, CadxError] = {}
-    for number, (index, found) in enumerate(_each(samples, spec, cache, workers, pad), start=1):
+    for number, (index, found) in enumerate(_each(samples, places, spec, workers, pad), start=1):
         if isinstance(found, PreparedSample):
             done[index] = found
         else:
@@ -151,21 +153,49 @@ def thumbnails(prepared: PreparedSample, spec: PreparationSpec) -> NDArray[np.ui
         shown = np.linspace(0, cells.shape[1] - 1, spec.grid.slices + 2).round().astype(int)[1:-1].tolist()
     whole = grid.tile(cells[:, shown])
     weights = sampling.adaptive_average_weights(whole.shape[-1], THUMBNAIL_PIXELS)
-    return np.round(np.einsum("ar,crs,bs->cab", weights, whole, weights) * 255).astype(np.uint8)
+    # two products: einsum over three arrays at once is a hundred times slower
+    return np.round(weights @ whole @ weights.T * 255).astype(np.uint8)
+
+
+def _places(samples: Sequence[Sample], spec: PreparationSpec, cache: Path, pad: bool) -> list[Path | InputError]:
+    """Where each sample's raw cells lie or are to lie; or why it cannot be read."""
+    percentiles = _percentiles(spec)
+    hashes = FileHashes(cache)
+    places: list[Path | InputError] = []
+    for one in samples:
+        try:
+            places.append(cache / f"{_key(one, spec, percentiles, pad, hashes)}.npz")
+        except InputError as error:
+            places.append(error)
+    try:
+        hashes.keep()
+    except OSError as error:
+        log.debug("the files' hashes are not kept: %s", error)
+    return places
 
 
 def _each(
-    samples: Sequence[Sample], spec: PreparationSpec, cache: Path, workers: int, pad: bool
+    samples: Sequence[Sample], places: Sequence[Path | InputError], spec: PreparationSpec, workers: int, pad: bool
 ) -> Iterator[tuple[int, PreparedSample | CadxError]]:
-    """Index and outcome of every sample, as they come."""
-    if workers <= 1:
-        for index, one in enumerate(samples):
-            yield index, _prepare(one, spec, cache, pad)
+    """Index and outcome of every sample: first what lies there or has no place, then the others as they come."""
+    waiting: dict[int, Path] = {}
+    for index, place in enumerate(places):
+        if isinstance(place, InputError):
+            yield index, place
+            continue
+        found = _found(place, spec)
+        if found is None:
+            waiting[index] = place
+        else:
+            yield index, found
+    if workers <= 1 or len(waiting) <= 1:
+        for index, place in waiting.items():
+            yield index, _prepare(samples[index], spec, place, pad)
         return
     # spawn: a fork of a process that holds threads (torch, SimpleITK) can hang
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
-        futures = {pool.submit(_prepare, one, spec, cache, pad): index for index, one in enumerate(samples)}
+        futures = {pool.submit(_prepare, samples[index], spec, place, pad): index for index, place in waiting.items()}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -183,23 +213,34 @@ def _one_thread() -> None:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 
 
-def _prepare(one: Sample, spec: PreparationSpec, cache: Path, pad: bool) -> PreparedSample | CadxError:
+def _prepare(one: Sample, spec: PreparationSpec, place: Path, pad: bool) -> PreparedSample | CadxError:
     """One case, or what is wrong with it: the others are still to be looked at."""
-    percentiles = spec.standardise.percentiles if spec.standardise else PERCENTILES
+    log.debug("%s is not prepared yet, or not whole", one.name)
     try:
-        place = cache / f"{_key(one, spec, percentiles, pad)}.npz"
-        try:
-            raw = _load(place)
-        except _NOT_WHOLE:
-            log.debug("%s is not prepared yet, or not whole", one.name)
-            case = case_of(one, spec.channels)
-            raw = Preparation(spec).raw(case, percentiles, pad=pad)
-            _save(place, raw)
+        case = case_of(one, spec.channels)
+        _save(place, Preparation(spec).raw(case, _percentiles(spec), pad=pad))
+    except CadxError as error:
+        return error
+    found = _found(place, spec)
+    return found or InputError(f"The prepared case {place.name} cannot be read back; make room and start again.")
+
+
+def _found(place: Path, spec: PreparationSpec) -> PreparedSample | CadxError | None:
+    """The cells kept in ``place``, or why they cannot be scaled; None where there are none, or not whole."""
+    try:
+        raw = _load(place)
+    except _NOT_WHOLE:
+        return None
+    try:
         # what cannot be scaled is to be known before anything is trained
         finish(raw, spec.channels, None, spec.scale)
     except CadxError as error:
         return error
     return PreparedSample(place, _digest(raw))
+
+
+def _percentiles(spec: PreparationSpec) -> tuple[float, ...]:
+    return spec.standardise.percentiles if spec.standardise else PERCENTILES
 
 
 def _complaint(name: str, error: CadxError, others: int = 0) -> str:
@@ -246,18 +287,18 @@ def _voxels_of(file: Path) -> Path:
     return locate(file).file if file.name.lower().endswith((".mhd", ".nhdr")) else file
 
 
-def _key(one: Sample, spec: PreparationSpec, percentiles: tuple[float, ...], pad: bool) -> str:
+def _key(one: Sample, spec: PreparationSpec, percentiles: tuple[float, ...], pad: bool, hashes: FileHashes) -> str:
     """SHA-256 over all that raw cells follow from: version, parameters and the bytes of every input file."""
     parameters = {name: value for name, value in spec.to_json().items() if name not in LATER}
     document = [CELLS_VERSION, parameters, percentiles, pad, one.mask_on]
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
     for text in (*(one.images.get(role, "") for role in _roles(one, spec.channels)), one.roi):
-        for part in _parts(text):
+        for part in _parts(text, hashes):
             digest.update(part)
     return digest.hexdigest()
 
 
-def _parts(text: str) -> Iterator[bytes]:
+def _parts(text: str, hashes: FileHashes) -> Iterator[bytes]:
     """What a named file, folder or ROI consists of: hashes of its files' bytes, or the text itself."""
     if not text:
         yield b"-"
@@ -271,7 +312,6 @@ def _parts(text: str) -> Iterator[bytes]:
             continue
         for part in dict.fromkeys((file, _voxels_of(file))):
             try:
-                with part.open("rb") as stream:
-                    yield hashlib.file_digest(stream, "sha256").digest()
+                yield bytes.fromhex(hashes.of(part))
             except OSError as error:
                 raise InputError(f"{part.name} cannot be read ({error.strerror}); check its permissions.") from error

@@ -35,7 +35,7 @@ Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Instead of th
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the study's.")]
 Layout = Annotated[str, typer.Option("--layout", help="auto, table, cystx, figshare or folders.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Of the CPU; other threads, other numbers.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that prepare cases.")]
+Preparing = Annotated[int, typer.Option("--prepare-workers", min=1, help="Processes that prepare cases.")]
 Cache = Annotated[Path | None, typer.Option("--cache", help="Where prepared cases are kept; by default DATA/.cells.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One event a line as JSON.")]
 
@@ -97,7 +97,25 @@ def crossval(
     layout: Layout = "auto",
     device: DeviceOption = DeviceName.auto,
     threads: Threads = None,
-    workers: Workers = 1,
+    workers: Annotated[
+        str,
+        typer.Option(
+            "--workers",
+            help="Trainings at once: auto (one, or one a GPU), a number of processes, or ray; same numbers.",
+        ),
+    ] = "auto",
+    ray_address: Annotated[
+        str | None, typer.Option("--ray-address", help="HOST:PORT of a Ray cluster to join; without, one of its own.")
+    ] = None,
+    folds_at_once: Annotated[
+        str | None,
+        typer.Option(
+            "--folds-at-once",
+            help="Folds trained in one batch, on a GPU: a number, or auto (by its memory); their numbers are rounded "
+            "otherwise than those of 1. By default 1 on a CPU, auto on a GPU in one process.",
+        ),
+    ] = None,
+    preparing: Preparing = 1,
     cache: Cache = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
     shared: Annotated[
@@ -116,6 +134,9 @@ def crossval(
     """Nested cross-validation of a study: tables, report and bundles in OUT; exit 4 where a model could not be run."""
     from cadx.evaluate.report import make_report
     from cadx.study.crossval import CrossvalRequest, cross_validate
+    from cadx.study.executors.batched import at_once_of
+    from cadx.study.executors.hiring import Workers
+    from cadx.study.libraries import bring_in
     from cadx.study.workshop import WorkshopPlan
 
     spec = _study(study, preset, changes, epochs, batch, seed, folds, inner_folds)
@@ -126,7 +147,7 @@ def crossval(
         data=data,
         layout=layout,
         cache=cache,
-        workers=workers,
+        preparing=preparing,
         device=device.value,
         threads=threads,
         checkpoint_every_s=checkpoint_every,
@@ -137,10 +158,13 @@ def crossval(
         named=bool(named),
         resume=resume,
         shared=shared,
+        workers=Workers.of(workers, ray_address),
+        folds_at_once=at_once_of(folds_at_once),
         refit=refit,
         bundles=bundles,
         command=command(),
     )
+    bring_in()
     failed = cross_validate(request, report)
     page = make_report(out, note)
     report.event("report", f"Tables and figures in {page}. {DISCLAIMER}", report=str(page))
@@ -166,7 +190,7 @@ def train(
     layout: Layout = "auto",
     device: DeviceOption = DeviceName.auto,
     threads: Threads = None,
-    workers: Workers = 1,
+    preparing: Preparing = 1,
     cache: Cache = None,
     record: Annotated[
         Path | None, typer.Option("--record", help="Folder for curves and checkpoints; run again to go on from it.")
@@ -176,6 +200,7 @@ def train(
 ) -> None:
     """Train one model on one patient-level split and make a bundle."""
     from cadx.models.bundle import Bundle
+    from cadx.study.libraries import bring_in
     from cadx.study.train import TrainRequest, from_bundle, train_bundle
 
     spec = _study(study, preset, changes, epochs, batch, seed)
@@ -193,11 +218,12 @@ def train(
         layout=layout,
         device=device.value,
         threads=threads,
-        workers=workers,
+        workers=preparing,
         cache=cache,
         command=command(),
     )
     report = _reporter(as_json)
+    bring_in()
     bundle, figures = train_bundle(request, report)
     for part, numbers in figures.items():
         area = "none" if numbers["auc"] is None else f"{numbers['auc']:.3f}"
@@ -216,7 +242,7 @@ def evaluate(
     layout: Layout = "auto",
     device: DeviceOption = DeviceName.auto,
     threads: Threads = None,
-    workers: Workers = 1,
+    preparing: Preparing = 1,
     cache: Cache = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -228,7 +254,7 @@ def evaluate(
 
     report = _reporter(as_json)
     request = EvaluateRequest(
-        Bundle.load(bundle), data, out, study, layout, device.value, threads, workers, cache, command()
+        Bundle.load(bundle), data, out, study, layout, device.value, threads, preparing, cache, command()
     )
     evaluate_bundle(request, report)
     page = make_report(out, note)

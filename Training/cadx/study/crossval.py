@@ -6,10 +6,11 @@ phase trains is handed to an executor as a whole.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,11 @@ from cadx.study import folds as splitting
 from cadx.study import runfolder
 from cadx.study.bundling import Making, make_bundle, training_record
 from cadx.study.examples import draw_examples
-from cadx.study.executor import Executor, InProcess
+from cadx.study.executors.attempts import Attempts
+from cadx.study.executors.batched import AtOnce, Grouping
+from cadx.study.executors.executor import Executor
+from cadx.study.executors.hiring import Workers
+from cadx.study.executors.orders import Orders
 from cadx.study.folds import Fold
 from cadx.study.inner import InnerTrainings, can_share
 from cadx.study.labelled import Labelled
@@ -58,6 +63,8 @@ class CrossvalRequest:
     named: bool = False
     resume: bool = False
     shared: bool | None = None
+    workers: Workers = field(default_factory=Workers)
+    folds_at_once: AtOnce | None = None
     refit: bool = True
     bundles: bool = True
     command: tuple[str, ...] = ()
@@ -72,11 +79,16 @@ def cross_validate(request: CrossvalRequest, report: Reporter) -> list[str]:
     ------
     InputError
         If study, cohort, images or settings cannot be used; all that is said before any training starts.
+    CadxError
+        If the workers cannot be had, or are lost again and again.
     """
-    run = _Run.begin(request, report)
-    if request.refit and _unfreezes(run.study):
-        report.event("note", "No bundle is trained on all cases: gradual unfreezing needs a validation part.")
-    return [name for name in request.workshop.plan.models if not run.model(run.study.model(name))]
+    # workers know no working folder
+    request = replace(request, out=request.out.absolute())
+    with contextlib.ExitStack() as stack:
+        run = _Run.begin(request, report, stack)
+        if request.refit and _unfreezes(run.study):
+            report.event("note", "No bundle is trained on all cases: gradual unfreezing needs a validation part.")
+        return [name for name in request.workshop.plan.models if not run.model(run.study.model(name))]
 
 
 class _Run:
@@ -87,12 +99,13 @@ class _Run:
         request: CrossvalRequest,
         report: Reporter,
         shop: Workshop,
+        executor: Executor,
         classes: NDArray[np.int64],
         folds: list[Fold],
     ) -> None:
         self.study = shop.study
         self._request, self._report, self._shop = request, report, shop
-        self._executor: Executor = InProcess(shop, report)
+        self._executor = executor
         self._classes, self._folds = classes, folds
         self._folds_sha256 = read_json(request.out / runfolder.FOLDS)["sha256"]
         run = runfolder.read_run(request.out)
@@ -100,8 +113,9 @@ class _Run:
         self._shared = runfolder.is_shared(run)
 
     @classmethod
-    def begin(cls, request: CrossvalRequest, report: Reporter) -> _Run:
-        """Everything that can be wrong is found here, before anything is trained."""
+    def begin(cls, request: CrossvalRequest, report: Reporter, stack: contextlib.ExitStack) -> _Run:
+        """Everything that can be wrong is found here, before anything is trained; ``stack`` lets the workers go."""
+        request.workers.require()
         plan = request.workshop.plan
         study = plan.study
         if not request.resume:
@@ -119,14 +133,23 @@ class _Run:
         shop = request.workshop.open(labelled, report.preparing)
         _require_models(request, shop.source)
         report.event("cohort", labelled.text())
+        data_sha256 = labelled.sha256(shop.source.sha256())
         if request.resume:
-            identity = RunIdentity(labelled.sha256(shop.source.sha256()), shop.where.kind, shop.threads)
-            runfolder.require_same(request.out, study, plan.models, identity)
+            runfolder.require_same(
+                request.out, study, plan.models, RunIdentity(data_sha256, shop.where.kind, shop.threads)
+            )
             require_same_weights(plan, request.out)
             folds = splitting.from_json(read_json(request.out / runfolder.FOLDS), labelled.names)
+        orders = Orders.of(request.workshop, shop, request.out, data_sha256)
+        begun = runfolder.read_run(request.out) if request.resume else None
+        grouping = Grouping.of(request.folds_at_once, begun, shop.where.kind, request.workers)
+        executor = stack.enter_context(grouping.executor(request.workers, orders, shop, report))
+        if request.resume:
+            Attempts(orders.run).settle()
+            _note_executor(request.out, executor)
         else:
-            _write_inputs(request, shop, labelled, folds)
-        return cls(request, report, shop, labelled.classes, folds)
+            _write_inputs(request, shop, labelled, folds, executor, grouping)
+        return cls(request, report, shop, executor, labelled.classes, folds)
 
     def model(self, entry: ModelEntry) -> bool:
         """All folds of one model; what stops it is its empty cell's reason, and the answer is False."""
@@ -150,6 +173,8 @@ class _Run:
 
     def _phases(self, entry: ModelEntry) -> None:
         """Inner trainings; choices and final fits; test parts. ``None`` among the folds is the fit on everything."""
+        # prepared here, so that no two workers prepare the same
+        self._shop.source.sha256(entry)
         inner = InnerTrainings(self._request.out / entry.name, entry, self.study, self._folds, self._shared)
         tasks = inner.tasks()
         per_round = sum(len(task.training) for task in tasks)
@@ -289,7 +314,14 @@ class _Run:
         return {title: classification_metrics(np.array(truth), np.array(shares), classes)}
 
 
-def _write_inputs(request: CrossvalRequest, shop: Workshop, labelled: Labelled, folds: list[Fold]) -> None:
+def _write_inputs(
+    request: CrossvalRequest,
+    shop: Workshop,
+    labelled: Labelled,
+    folds: list[Fold],
+    executor: Executor,
+    grouping: Grouping,
+) -> None:
     study, hashes = shop.study, shop.source.sha256()
     record = {
         **runfolder.described("crossval", study, request.command, shop.where, shop.threads, study.training.precision),
@@ -297,11 +329,21 @@ def _write_inputs(request: CrossvalRequest, shop: Workshop, labelled: Labelled, 
         "models": list(request.workshop.plan.models),
         "leaks": list(study.split.leaks),
         "shared": can_share(study, folds) if request.shared is None else request.shared,
+        **grouping.described(),
+        "ran": [executor.record],
     }
     drawn = splitting.to_json(folds, labelled.names, study.split, study.seed)
     runfolder.write_inputs(
         request.out, study, labelled.cohort, labelled.classes, hashes, shop.source.thumbnails(), drawn, record
     )
+
+
+def _note_executor(out: Path, executor: Executor) -> None:
+    """How trainings run is no part of what a run is: one may go on in another way, and says so."""
+    document = runfolder.read_run(out)
+    ran = document.get("ran", [])
+    if executor.record not in ran[-1:]:
+        write_json(out / runfolder.RUN, {**document, "ran": [*ran, executor.record]})
 
 
 def _unfreezes(study: StudySpec) -> bool:

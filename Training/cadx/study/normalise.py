@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cadx.models.parts import first_layers
+from cadx.study.beside import beside
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,6 +43,13 @@ class InputNormalisation:
         """What was learnt on the training part: mean and deviation a channel; None where nothing is applied."""
         return {"mean": self._mean.tolist(), "std": self._std.tolist()} if self.active else None
 
+    def applied(self, images: Tensor, channels: slice = slice(None)) -> Tensor:
+        """Images (B, C, H, W) of these channels, normalised; as they are where nothing is applied."""
+        if not self.active:
+            return images
+        mean, std = (beside(n[channels], images)[None, :, None, None] for n in (self._mean, self._std))
+        return (images - mean) / std
+
     def remove(self) -> None:
         """Leave the model as it was."""
         for handle in self._handles:
@@ -61,9 +69,7 @@ class InputNormalisation:
 
     def _hook(self, channels: slice) -> Any:
         def apply(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            images = inputs[0]
-            mean = self._mean[channels].to(images.device)[None, :, None, None]
-            return ((images - mean) / self._std[channels].to(images.device)[None, :, None, None], *inputs[1:])
+            return (self.applied(inputs[0], channels), *inputs[1:])
 
         return apply
 
@@ -75,10 +81,10 @@ def _moments(cases: VolumeSamples) -> tuple[Tensor, Tensor]:
     """
     import torch
 
-    count, sums = 0, torch.zeros(2, cases.cells.shape[1], dtype=torch.float64)
+    count, sums = 0, torch.zeros(2, cases.cells.shape[1], dtype=torch.float64, device=cases.cells.device)
     for case, slices in zip(cases.cells, cases.slices.tolist(), strict=True):
         own = case[:, :slices].double()
         count += own[0].numel()
         sums += torch.stack([own, own.square()]).sum(dim=(2, 3, 4))
-    mean, square = sums / count
+    mean, square = sums.cpu() / count
     return mean.float(), (square - mean.square()).clamp(min=1e-6).sqrt().float()

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cadx.models.parts import parameter_groups
 from cadx.study.spec import OptimiserSpec, ScheduleSpec
+from cadx.study.speed import fused
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
 LEAST_SHARE = 1e-6
 
 
-def optimiser_for(model: nn.Module, spec: OptimiserSpec, extra: list[dict[str, Any]] | None = None) -> Optimizer:
+def optimiser_for(
+    model: nn.Module,
+    spec: OptimiserSpec,
+    extra: list[dict[str, Any]] | None = None,
+    *,
+    parameters: Mapping[str, Tensor] | None = None,
+) -> Optimizer:
     """The optimiser over all parameters, grouped for weight decay and layer decay; ``extra`` groups come last.
 
-    Those of the papers: SGD with momentum, Adam, AdamW, RAdam.
+    Those of the papers: SGD with momentum, Adam, AdamW, RAdam; in torch's fused form where it has one, which updates
+    a tensor in one pass over memory. ``parameters``: tensors to update instead of the model's own, by name.
     """
     import torch
 
-    groups = parameter_groups(model, spec.weight_decay, spec.layer_decay, spec.learning_rate)
+    groups = parameter_groups(model, spec.weight_decay, spec.layer_decay, spec.learning_rate, parameters=parameters)
     groups += [{"lr": spec.learning_rate, **group} for group in extra or []]
+    if spec.name == "radam":
+        return torch.optim.RAdam(groups, lr=spec.learning_rate)
+    # None: torch's own default
+    whole = fused([parameter for group in groups for parameter in group["params"]]) or None
     if spec.name == "sgd":
-        return torch.optim.SGD(groups, lr=spec.learning_rate, momentum=spec.momentum)
-    makers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "radam": torch.optim.RAdam}
-    return makers[spec.name](groups, lr=spec.learning_rate)
+        return torch.optim.SGD(groups, lr=spec.learning_rate, momentum=spec.momentum, fused=whole)
+    maker = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.name]
+    return maker(groups, lr=spec.learning_rate, fused=whole)
 
 
 def schedule_for(optimiser: Optimizer, spec: ScheduleSpec, steps: int, steps_an_epoch: int) -> Any:

@@ -14,6 +14,15 @@ LEAST_COVER = 0.1
 LESION_PATCH_WEIGHT = 10.0
 
 
+def case_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None, smoothing: float) -> Tensor:
+    """Cross-entropy of logits (B, classes), at least in fp32, and labels (B,); ``class_weights`` (classes,) or none."""
+    import torch
+
+    exact = logits if logits.dtype == torch.float64 else logits.float()
+    weights = None if class_weights is None else class_weights.to(exact.dtype)
+    return torch.nn.functional.cross_entropy(exact, labels, weight=weights, label_smoothing=smoothing)
+
+
 class PatchLoss:
     """The training loss, with label smoothing and class weights.
 
@@ -34,7 +43,7 @@ class PatchLoss:
         self._model: Any = model
         self._spec = spec
         device = next(model.parameters()).device
-        self._class_weights = None if class_weights is None else torch.tensor(class_weights, device=device)
+        self.class_weights = None if class_weights is None else torch.tensor(class_weights, device=device)
         if not self.active:
             return
         if not masked:
@@ -63,10 +72,7 @@ class PatchLoss:
         return case + self._spec.lesion_weight * local
 
     def _of_case(self, logits: Tensor, labels: Tensor) -> Tensor:
-        from torch.nn.functional import cross_entropy
-
-        smoothing = self._spec.label_smoothing
-        return cross_entropy(logits.float(), labels, weight=self._class_weights, label_smoothing=smoothing)
+        return case_loss(logits, labels, self.class_weights, self._spec.label_smoothing)
 
     def _patch_labels(self, masks: Tensor, labels: Tensor) -> Tensor:
         """(B, patches): the case's class where the mask covers enough of the patch, else the first class."""

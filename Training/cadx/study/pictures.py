@@ -16,15 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from cadx.errors import CadxError, InputError, MissingDependencyError
-from cadx.io.atomic import write_text
 from cadx.prepare.picture import Bytes, Picture, PictureSpec, resize_picture
+from cadx.study.filehashes import FileHashes
 from cadx.study.layouts.reading import read_any_picture
 
 # to be raised whenever the same parameters give other pixels
 PICTURES_VERSION = "pictures/2"
 THUMBNAIL = 32
 CHUNK = 16
-INDEX = "files.json"
 Reader = Callable[[str], Picture]
 log = logging.getLogger(__name__)
 
@@ -258,31 +257,14 @@ def _key(files: list[str], spec: PictureSpec, read: Reader) -> str:
 
 
 def _file_hashes(paths: list[str], cache: Path) -> list[str]:
-    """SHA-256 of each file's bytes, read again only where size or times differ from the last call's."""
-    known = _index(cache / INDEX)
-    seen = len(known)
+    """SHA-256 of each file's bytes; see :class:`cadx.study.filehashes.FileHashes`."""
+    known = FileHashes(cache)
     hashes = []
     for path in paths:
         try:
-            whole = Path(path).resolve()
-            state = whole.stat()
-            # size and times are part of the name, so an entry is never wrong, only superfluous
-            name = f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {whole}"
-            if name not in known:
-                with whole.open("rb") as stream:
-                    known[name] = hashlib.file_digest(stream, "sha256").hexdigest()
-            hashes.append(known[name])
+            hashes.append(known.of(Path(path)))
         except (OSError, ValueError):
             # the reader says what is wrong with it
             hashes.append(f"unreadable {path}")
-    if len(known) > seen:
-        write_text(cache / INDEX, json.dumps(known))
+    known.keep()
     return hashes
-
-
-def _index(path: Path) -> dict[str, str]:
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return {k: v for k, v in known.items() if isinstance(v, str)} if isinstance(known, dict) else {}

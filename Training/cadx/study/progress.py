@@ -22,7 +22,7 @@ class Reporter:
         self._work = 0.0
         self._left = 0.0
         self._seconds = 0.0
-        self._seen = 0.0
+        self._seen: dict[str, float] = {}
 
     def event(self, kind: str, text: str, **facts: Any) -> None:
         """One event: a sentence, and facts for machines."""
@@ -36,6 +36,7 @@ class Reporter:
     def begin(self, samples: float) -> None:
         """A model's work begins: so many samples are still to be trained on."""
         self._left, self._work, self._seconds = samples, 0.0, time.perf_counter()
+        self._seen.clear()
 
     def skip(self, samples: float) -> None:
         """Work that was done before, or is not needed."""
@@ -44,7 +45,7 @@ class Reporter:
     def round(self, place: str, of: int, samples: int, line: dict[str, Any]) -> None:
         """One check of one task; on a terminal at most every two seconds, the last one always."""
         self._work += samples
-        self._seen = 0
+        self._seen.pop(place, None)
         self._left -= samples
         last = line["round"] + 1 == of
         now = time.monotonic()
@@ -54,7 +55,7 @@ class Reporter:
 
     def tick(self, place: str, samples: int, seen: int, wanted: int) -> None:
         """Between two checks that lie far apart, a line every ten seconds; a check counts for ``samples``."""
-        self._seen = samples * seen / wanted
+        self._seen[place] = samples * seen / wanted
         if not self._json and time.monotonic() - self._shown > 10:
             self._shown = time.monotonic()
             self.event(
@@ -62,7 +63,7 @@ class Reporter:
             )
 
     def _time_left(self) -> str:
-        rate = (time.perf_counter() - self._seconds) / max(1.0, self._work + self._seen)
+        rate = (time.perf_counter() - self._seconds) / max(1.0, self._work + sum(self._seen.values()))
         return f"at most {duration(max(0.0, self._left) * rate)} left for this model"
 
 

@@ -6,6 +6,10 @@ in ``MODEL/shared/settings-N/fold-a+fold-b/`` instead, one for both folds: ``tas
 [names], "fold-b": [names]}``, and for each of the two ``book-FOLD.npy``, the logits (rounds, names, classes) on its
 test part, beside ``book-FOLD.jsonl``, the figures that follow from them. ``rounds.jsonl`` has none. Fold a chooses by
 ``book-fold-b``, and the ``inputs`` of its ``selection.json`` are named by their place in the model's folder.
+
+``run.json`` says in ``folds_at_once`` how many folds are trained in one batch (``"auto"``: as many of each model as
+``folds_at_once_of`` says), and ``task.json`` how many a training went with. Numbers are rounded accordingly, so a run
+goes on as it was begun.
 """
 
 from __future__ import annotations

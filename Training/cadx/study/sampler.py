@@ -9,6 +9,16 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 
+def batches_of(count: int, batch: int) -> int:
+    """How many batches an epoch of so many samples has.
+
+    >>> batches_of(8, 4), batches_of(9, 4), batches_of(10, 4)
+    (2, 2, 3)
+    """
+    lone = count % batch == 1 and count > batch > 1
+    return math.ceil(count / batch) - lone
+
+
 class Sampler:
     """Batches without end. A last batch of one sample joins the one before: batch normalisation needs two.
 
@@ -25,8 +35,7 @@ class Sampler:
     def __init__(self, count: int, batch: int, generator: Generator) -> None:
         self._count, self._batch, self._generator = count, batch, generator
         self._waiting: list[Tensor] = []
-        lone = count % batch == 1 and count > batch > 1
-        self.batches = math.ceil(count / batch) - lone
+        self.batches = batches_of(count, batch)
 
     def next(self) -> Tensor:
         """(B,) indices."""

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, Self
 
+from cadx import device
 from cadx.prepare.picture import PictureSpec
+from cadx.study.beside import beside
 from cadx.study.spec import AugmentationSpec
 
 if TYPE_CHECKING:
+    import torch
     from torch import Generator, Tensor
+
+# of a GPU's free memory, what samples may take: the rest is the training's
+LARGEST_SHARE = 0.25
 
 
 class Samples(Protocol):
-    """Samples of one part. ``labels`` (N,) int64; ``names`` in the same order."""
+    """Samples of one part. ``labels`` (N,) int64 on the CPU; ``names`` in the same order."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
@@ -31,6 +38,7 @@ class VolumeSamples:
     """Cells of volumes: ``cells`` (N, C, S, m, m) fp16 padded to the longest, ``slices`` (N,) how many each has.
 
     ``window`` is the number of slices of a grid, 0 where the whole crop is the input. ``lesions`` (N, S, m, m) uint8.
+    Cells and lesions may lie on a GPU (:meth:`to`); labels and slices, which windows are drawn by, are on the CPU.
     """
 
     names: tuple[str, ...]
@@ -39,6 +47,16 @@ class VolumeSamples:
     slices: Tensor
     window: int
     lesions: Tensor | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Of what :meth:`to` moves."""
+        return self.cells.nbytes + (0 if self.lesions is None else self.lesions.nbytes)
+
+    def to(self, place: torch.device) -> Self:
+        """The same with the images on a device, where they are gathered and augmented from then on."""
+        lesions = None if self.lesions is None else self.lesions.to(place)
+        return replace(self, cells=self.cells.to(place), lesions=lesions)
 
     def batch(self, chosen: Tensor, spec: AugmentationSpec | None = None, generator: Generator | None = None) -> Tensor:
         """(B, C, pixels, pixels) grids, or (B, C, S, m, m) crops; if augmented, lesion masks are a last channel."""
@@ -66,7 +84,8 @@ class VolumeSamples:
 
     def _gather(self, chosen: Tensor, indices: Tensor) -> Tensor:
         """(B, C, k, m, m) float32 cells at slice indices (B, k)."""
-        return self.cells[chosen[:, None], :, indices].permute(0, 2, 1, 3, 4).float()
+        rows, indices = beside(chosen, self.cells)[:, None], beside(indices, self.cells)
+        return self.cells[rows, :, indices].permute(0, 2, 1, 3, 4).float()
 
     def _with_lesions(self, chosen: Tensor, indices: Tensor) -> Tensor:
         """The same with the lesion masks, where there are any, as a last channel."""
@@ -75,7 +94,8 @@ class VolumeSamples:
         cells = self._gather(chosen, indices)
         if self.lesions is None:
             return cells
-        return torch.cat([cells, self.lesions[chosen[:, None], indices][:, None].float()], dim=1)
+        rows, indices = beside(chosen, cells)[:, None], beside(indices, cells)
+        return torch.cat([cells, self.lesions[rows, indices][:, None].float()], dim=1)
 
     def _turned(self, chosen: Tensor, indices: Tensor, generator: Generator) -> Tensor:
         """The authors' turn mixes all slices of a case, so it comes before the window."""
@@ -86,7 +106,7 @@ class VolumeSamples:
         turned = []
         for case, window in zip(chosen, indices, strict=True):
             whole = self._with_lesions(case[None], torch.arange(int(self.slices[case]))[None])[0]
-            turned.append(augment.turn_through_slices(whole, generator)[:, window])
+            turned.append(augment.turn_through_slices(whole, generator)[:, beside(window, whole)])
         return torch.stack(turned)
 
     def _shaped(self, cells: Tensor) -> Tensor:
@@ -104,14 +124,36 @@ class PictureSamples:
     pixels: Tensor
     spec: PictureSpec
 
+    @property
+    def nbytes(self) -> int:
+        """Of what :meth:`to` moves."""
+        return self.pixels.nbytes
+
+    def to(self, place: torch.device) -> Self:
+        """The same with the pixels on a device, where they are gathered and augmented from then on."""
+        return replace(self, pixels=self.pixels.to(place))
+
     def batch(self, chosen: Tensor, spec: AugmentationSpec | None = None, generator: Generator | None = None) -> Tensor:
         """(B, channels, P, P)."""
         from cadx.study import augment
 
-        pictures = self.pixels[chosen].float().div_(255)
+        pictures = self.pixels[beside(chosen, self.pixels)].float().div_(255)
         if spec is not None and generator is not None:
             pictures = augment.augment_pictures(pictures, spec, generator)
         return to_network(pictures, self.spec)
+
+
+Images = VolumeSamples | PictureSamples
+
+
+def place_for(parts: Sequence[Images], where: device.Device) -> torch.device:
+    """Where the samples of a training lie: on its GPU where they leave it enough memory, else on the CPU."""
+    import torch
+
+    if where.kind != "cuda":
+        return torch.device("cpu")
+    free, _ = torch.cuda.mem_get_info()
+    return where.torch if sum(part.nbytes for part in parts) <= LARGEST_SHARE * free else torch.device("cpu")
 
 
 def to_network(batch: Tensor, spec: PictureSpec) -> Tensor:
@@ -121,8 +163,13 @@ def to_network(batch: Tensor, spec: PictureSpec) -> Tensor:
     """
     import torch
 
-    if spec.mean is None or spec.std is None:
-        return batch.expand(-1, spec.channels, -1, -1)
-    mean, std = (torch.tensor(n, device=batch.device)[:, None, None] for n in (spec.mean, spec.std))
-    # broadcasting repeats the grey channel; in place, since memory is what this costs
-    return batch.sub(mean).div_(std)
+    shape = (len(batch), spec.channels, *batch.shape[-2:])
+    # written channel by channel as networks read it: several times faster than whole and turned round afterwards
+    out = torch.empty(shape, dtype=batch.dtype, device=batch.device, memory_format=torch.channels_last)
+    for channel in range(spec.channels):
+        own = batch[:, min(channel, batch.shape[1] - 1)]
+        if spec.mean is None or spec.std is None:
+            out[:, channel] = own
+        else:
+            torch.sub(own, spec.mean[channel], out=out[:, channel]).div_(spec.std[channel])
+    return out

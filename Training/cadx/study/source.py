@@ -24,7 +24,7 @@ from cadx.prepare.spec import PreparationSpec, StandardiseSpec
 from cadx.study.cells import PreparedSample, lesion_cells, prepare_all, thumbnails
 from cadx.study.cohort import Cohort
 from cadx.study.pictures import PictureSet, load_pictures
-from cadx.study.samples import PictureSamples, Samples, VolumeSamples
+from cadx.study.samples import Images, PictureSamples, VolumeSamples
 from cadx.study.spec import ModelEntry, PictureInput, StudySpec, VolumesInput
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Source(Protocol):
         """What the model's inputs need to have learnt from a training part."""
         ...
 
-    def samples(self, entry: ModelEntry, chosen: Indices, learnt: Learnt, lesions: bool = False) -> Samples:
+    def samples(self, entry: ModelEntry, chosen: Indices, learnt: Learnt, lesions: bool = False) -> Images:
         """The chosen samples and no others, as the model takes them."""
         ...
 

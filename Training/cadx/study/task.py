@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cadx import device
 from cadx.errors import InputError
+from cadx.io import held
 from cadx.io.atomic import write_text
 from cadx.models.bundle import file_sha256
 from cadx.models.pretrained import load_pretrained
@@ -23,7 +24,7 @@ from cadx.models.write_bundle import kept_weights
 from cadx.study import range_test
 from cadx.study.recording import CHECKPOINT, DiskFullError
 from cadx.study.runfolder import write_json
-from cadx.study.samples import Samples
+from cadx.study.samples import Images, Samples, place_for
 from cadx.study.scores import validation_scores
 from cadx.study.selection import with_settings
 from cadx.study.source import Learnt, Source
@@ -83,6 +84,8 @@ def run_task(
 ) -> None:
     """Train, or go on, until ``done.json`` stands in the task's folder; returns at once where it does.
 
+    The folder is held meanwhile: a process that should have ended and still writes there is waited for.
+
     Raises
     ------
     InputError
@@ -90,14 +93,76 @@ def run_task(
     """
     if task.done:
         return
-    steady(shop.threads)
     task.folder.mkdir(parents=True, exist_ok=True)
+    with held.lock(task.folder):
+        if not task.done:
+            _run(shop, task, progress, tick)
+
+
+def _run(
+    shop: Workshop,
+    task: Task,
+    progress: Callable[[dict[str, Any]], None] | None,
+    tick: Callable[[int, int], None] | None,
+) -> None:
+    ready = prepare(shop, task)
+    trained = train(
+        task.folder,
+        ready.model,
+        ready.samples,
+        ready.validation,
+        ready.fit,
+        where=shop.where,
+        books=ready.books,
+        progress=progress,
+        tick=tick,
+    )
+    ready.leave(trained)
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """All that a training needs; ``document`` is that of ``task.json``."""
+
+    folder: Path
+    model: nn.Module
+    samples: Images
+    validation: Images | None
+    books: dict[str, Images]
+    fit: Fit
+    document: dict[str, Any]
+
+    def leave(self, trained: Trained) -> None:
+        """Write what training left, and last ``done.json``.
+
+        Raises
+        ------
+        InputError
+            If there is no room.
+        """
+        self.document["learnt"]["normalisation"] = trained.normalisation
+        write_json(self.folder / TASK, self.document)
+        _leave(self.folder, trained, {fold: part.labels.numpy() for fold, part in self.books.items()})
+
+
+def prepare(shop: Workshop, task: Task, **more: Any) -> Ready:
+    """Everything up to the first step, ``task.json`` included, where ``more`` is written too.
+
+    Raises
+    ------
+    InputError
+        If weights, files or numbers fail.
+    """
+    steady(shop.threads)
     learnt = shop.source.learn(task.entry, task.training)
     samples = shop.source.samples(task.entry, task.training, learnt, lesions=shop.study.training.lesion_weight > 0)
-    held = None if task.validation is None else shop.source.samples(task.entry, task.validation, learnt)
+    validation = None if task.validation is None else shop.source.samples(task.entry, task.validation, learnt)
     books = {fold: shop.source.samples(task.entry, part, learnt) for fold, part in task.books.items()}
+    place = place_for([samples, *([validation] if validation else []), *books.values()], shop.where)
+    samples, validation = samples.to(place), validation and validation.to(place)
+    books = {fold: part.to(place) for fold, part in books.items()}
     fit = _fit(shop, task, learnt)
-    document = _document(shop, task, learnt, fit.seed)
+    document = {**_document(shop, task, learnt, fit.seed), "samples_on": place.type, **more}
     if fit.training.range_test:
         rate = range_test.run(task.folder, lambda: build(shop, task.entry, fit.seed)[0], samples, fit, shop.where)
         document["learnt"]["learning_rate"] = rate
@@ -105,10 +170,7 @@ def run_task(
     model, document["weights"] = build(shop, task.entry, fit.seed)
     document["precision"] = training_precision(fit.training.precision, shop.where, model)
     write_json(task.folder / TASK, document)
-    trained = train(task.folder, model, samples, held, fit, where=shop.where, books=books, progress=progress, tick=tick)
-    document["learnt"]["normalisation"] = trained.normalisation
-    write_json(task.folder / TASK, document)
-    _leave(task.folder, trained, {fold: part.labels.numpy() for fold, part in books.items()})
+    return Ready(task.folder, model, samples, validation, books, fit, document)
 
 
 def _fit(shop: Workshop, task: Task, learnt: Learnt) -> Fit:

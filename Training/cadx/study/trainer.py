@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 
 from cadx import device
 from cadx.errors import InputError
+from cadx.study import speed
+from cadx.study.beside import beside
 from cadx.study.freezing import Freezing
+from cadx.study.losses import RoundLosses, read_late, require_finite
 from cadx.study.normalise import InputNormalisation
 from cadx.study.optimise import optimiser_for, schedule_for
 from cadx.study.patch_loss import PatchLoss
@@ -115,7 +118,7 @@ def train(
     InputError
         If the files cannot be written, or the loss is no longer a number.
     """
-    loop = _Loop(folder, model, training, validation, books or {}, fit, where)
+    loop = Loop(folder, model, training, validation, books or {}, fit, where)
     loop.resume()
     last_checkpoint = time.monotonic()
     while loop.progress.round < fit.rounds and not loop.progress.over:
@@ -128,7 +131,7 @@ def train(
     return loop.finish()
 
 
-class _Loop:
+class Loop:
     """One training: the network and all that must survive a kill."""
 
     def __init__(
@@ -160,6 +163,7 @@ class _Loop:
         self._schedule = schedule_for(self._optimiser, spec.schedule, steps, self._sampler.batches)
         self._steps = steps
         self._precision = training_precision(spec.precision, where, model)
+        speed.arrange(model, where, self._precision, every_token=self._loss.active)
         self._recording = Recording(folder)
         self._folder = folder
         self._best_state: State | None = None
@@ -177,13 +181,17 @@ class _Loop:
         if "loss_head" in kept:
             self._loss.head.load_state_dict(kept["loss_head"])
         self._optimiser.load_state_dict(kept["optimiser"])
+        torch.set_rng_state(kept["random"])
+        if self._where.kind != "cpu":
+            torch.get_device_module(self._where.kind).set_rng_state(kept["device_random"])
+        self.restore(kept)
+
+    def restore(self, kept: State) -> None:
+        """Take up what :meth:`kept` gave, and cut the files back to it."""
         self._schedule.load_state_dict(kept["schedule"])
         self._freezing.restore(kept["freezing"])
         self._sampler.restore(kept["sampler"])
         self._generator.set_state(kept["generator"])
-        torch.set_rng_state(kept["random"])
-        if self._where.kind != "cpu":
-            torch.get_device_module(self._where.kind).set_rng_state(kept["device_random"])
         self._best_state = kept["best_state"]
         self.progress = _Progress(**kept["progress"])
         self._recording.open(kept["lengths"], self.progress.step)
@@ -193,16 +201,10 @@ class _Loop:
         import torch
 
         state = {
+            **self.kept(),
             "model": self._model.state_dict(),
             "optimiser": self._optimiser.state_dict(),
-            "schedule": self._schedule.state_dict(),
-            "freezing": self._freezing.state(),
-            "sampler": self._sampler.state(),
-            "generator": self._generator.get_state(),
             "random": torch.get_rng_state(),
-            "best_state": self._best_state,
-            "progress": vars(self.progress).copy(),
-            "lengths": self._recording.lengths(),
         }
         if self._loss.active:
             state["loss_head"] = self._loss.head.state_dict()
@@ -210,10 +212,25 @@ class _Loop:
             state["device_random"] = torch.get_device_module(self._where.kind).get_rng_state()
         save_checkpoint(self._folder, state)
 
+    def kept(self) -> State:
+        """For a checkpoint, all but the network, its optimiser and torch's own generators."""
+        return {
+            "schedule": self._schedule.state_dict(),
+            "freezing": self._freezing.state(),
+            "sampler": self._sampler.state(),
+            "generator": self._generator.get_state(),
+            "best_state": self._best_state,
+            "progress": vars(self.progress).copy(),
+            "lengths": self._recording.lengths(),
+        }
+
     def round(self, tick: Callable[[int, int], None] | None = None) -> dict[str, Any]:
         """Train until the next check, look at the validation part, and decide what follows."""
         start = time.perf_counter()
-        loss = self._train_round(tick or (lambda seen, wanted: None))
+        return self.look(self._train_round(tick or (lambda seen, wanted: None)), start)
+
+    def look(self, loss: float, start: float) -> dict[str, Any]:
+        """End a round of this mean loss that was begun at ``start``, by the performance counter."""
         line: dict[str, Any] = {"round": self.progress.round, "step": self.progress.step, "loss": loss}
         scores = self._validated()
         line |= scores
@@ -240,32 +257,43 @@ class _Loop:
         return Trained(at.round, at.best_round, logits, keep, round(at.seconds, 2), normalisation, books)
 
     def _train_round(self, tick: Callable[[int, int], None]) -> float:
-        spec = self._fit.training
-        every = spec.check_every if spec.steps else spec.check_every * self._sampler.batches
-        wanted = min(every, self._steps - self.progress.step)
-        total, count = 0.0, 0
+        wanted, count = self.steps_to_check(), 0
+        losses = RoundLosses(self._recording, self.progress.round)
         self._freezing.train_mode()
         for _ in range(wanted):
-            chosen = self._sampler.next()
+            inputs, labels = self.draw()
             rate = float(self._optimiser.param_groups[-1]["lr"])
-            loss = self._step(chosen)
-            self._recording.step(self.progress.step, self.progress.round, loss, rate)
+            losses.add(self._step(inputs, labels), len(labels), self.progress.step, rate)
             self.progress.step += 1
-            total, count = total + loss * len(chosen), count + len(chosen)
-            tick(count, wanted * spec.batch)
-        return total / max(1, count)
+            count += len(labels)
+            tick(count, wanted * self._fit.training.batch)
+        return losses.mean()
 
-    def _step(self, chosen: Tensor) -> float:
+    def steps_to_check(self) -> int:
+        """How many steps the next round has."""
+        spec = self._fit.training
+        every = spec.check_every if spec.steps else spec.check_every * self._sampler.batches
+        return min(every, self._steps - self.progress.step)
+
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """The next batch, augmented, and its labels (B,), on the device."""
+        chosen = self._sampler.next()
         inputs = self._training.batch(chosen, self._fit.augmentation, self._generator)
+        late = read_late(self._where)
+        inputs = inputs.to(self._where.torch, memory_format=self._format, non_blocking=late)
+        return inputs, beside(self._training.labels[chosen], inputs)
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> float | Tensor:
         return training_step(
             self._model,
             self._loss,
             self._optimiser,
-            inputs.to(self._where.torch, memory_format=self._format),
-            self._training.labels[chosen].to(self._where.torch),
+            inputs,
+            labels,
             self._fit.training.gradient_clip,
             (self._where, self._precision),
             self._schedule,
+            late=read_late(self._where),
         )
 
     def _validated(self) -> dict[str, float | None]:
@@ -279,7 +307,7 @@ class _Loop:
 
     def _answers(self, part: Samples) -> NDArray[np.float32]:
         """Logits of a part; this draws from no generator, so that what is looked at changes no training."""
-        logits = predict(self._model, part, self._where)
+        logits = predict(self._model, part, self._where, None, self._precision)
         if not np.isfinite(logits).all():
             raise InputError(
                 "The network's answers are no longer numbers; lower the learning rate or clip the gradient."
@@ -310,22 +338,22 @@ def training_step(
     clip: float | None,
     arithmetic: tuple[device.Device, device.Precision],
     schedule: Any = None,
-) -> float:
-    """One step of the optimiser; returns the loss before it.
+    *,
+    late: bool = False,
+) -> Any:
+    """One step of the optimiser; returns the loss before it: a number, or with ``late`` an unread tensor.
 
     Raises
     ------
     InputError
-        If the loss is no longer a number.
+        If the loss is no longer a number; with ``late`` that is left to who reads it.
     """
     import torch
 
     where, precision = arithmetic
     with device.autocast(where.kind, precision):
         value = loss(inputs, labels)
-    number = float(value.detach())
-    if not math.isfinite(number):
-        raise InputError("The training loss is no longer a number; lower the learning rate or clip the gradient.")
+    number = value.detach() if late else require_finite(float(value.detach()))
     optimiser.zero_grad(set_to_none=True)
     value.backward()
     if clip is not None:
@@ -336,14 +364,23 @@ def training_step(
     return number
 
 
-def predict(model: nn.Module, samples: Samples, where: device.Device, batch: int | None = None) -> NDArray[np.float32]:
-    """(N, classes) logits of samples as in use, fp32, evaluation mode; ``batch`` at once, by default few of cubes."""
+def predict(
+    model: nn.Module,
+    samples: Samples,
+    where: device.Device,
+    batch: int | None = None,
+    precision: device.Precision = "fp32",
+) -> NDArray[np.float32]:
+    """(N, classes) logits of samples as in use, evaluation mode; ``batch`` at once, by default few of cubes.
+
+    While training they are looked at in the training's own ``precision``; a test part is opened in fp32.
+    """
     import torch
 
     model.eval()
     layout = memory_format(model)
     parts = []
-    with torch.inference_mode():
+    with torch.inference_mode(), device.autocast(where.kind, precision):
         for chosen in torch.arange(len(samples.names)).split(batch or (CUBES if _is_3d(model) else IMAGES)):
             inputs = samples.batch(chosen).to(where.torch, memory_format=layout)
             parts.append(model(inputs).float().cpu().numpy())
@@ -364,9 +401,9 @@ def _is_3d(model: nn.Module) -> bool:
 
 
 def training_precision(requested: str, where: device.Device, model: nn.Module) -> device.Precision:
-    """bf16 where asked for, or where it is faster: on GPUs that have it, and for transformers on CPUs that have it.
+    """bf16 where asked for, or where it is faster: on GPUs that have it, on CPUs that have it for networks that gain.
 
-    Those that only imitate it are slower with it than without.
+    Those that only imitate it are slower with it than without. See :func:`cadx.study.speed.gains_from_bf16`.
     """
     if requested != "auto":
         return "bf16" if requested == "bf16" else "fp32"
@@ -374,8 +411,8 @@ def training_precision(requested: str, where: device.Device, model: nn.Module) -
 
     if where.kind == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    transformer = any(type(module).__name__ in ("Attention", "VisionTransformer") for module in model.modules())
-    return "bf16" if where.kind == "cpu" and transformer and torch.cpu._is_avx512_bf16_supported() else "fp32"
+    native = where.kind == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return "bf16" if native and speed.gains_from_bf16(model) else "fp32"
 
 
 def _tensor(array: NDArray[np.float32]) -> Tensor:

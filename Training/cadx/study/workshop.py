@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cadx import device
@@ -16,13 +16,16 @@ from cadx.study.weights import Plan
 
 @dataclass(frozen=True)
 class WorkshopPlan:
-    """A study with its models and weights, a cohort and where its prepared cases lie, and what computes."""
+    """A study with its models and weights, a cohort and where its prepared cases lie, and what computes.
+
+    ``preparing`` processes prepare cases.
+    """
 
     plan: Plan
     data: Path
     layout: str = "auto"
     cache: Path | None = None
-    workers: int = 1
+    preparing: int = 1
     device: str = "auto"
     threads: int | None = None
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
@@ -52,5 +55,21 @@ class WorkshopPlan:
         """
         where, threads = device.choose(self.device), device.threads(self.threads)
         known = labelled or self.read()
-        source = known.open(self.cache, self.workers, progress or (lambda stage, done, total: None))
+        source = known.open(self.cache, self.preparing, progress or (lambda stage, done, total: None))
         return Workshop(self.study, source, known.names, where, threads, self.plan.weights, self.checkpoint_every_s)
+
+    def elsewhere(self, shop: Workshop) -> WorkshopPlan:
+        """The same plan for other processes: what was left to the machine is what ``shop`` found, paths are absolute.
+
+        What is prepared is prepared by now.
+        """
+        files = {name: str(Path(file).absolute()) for name, file in self.plan.files.items()}
+        return replace(
+            self,
+            plan=replace(self.plan, files=files),
+            data=self.data.absolute(),
+            cache=self.cache and self.cache.absolute(),
+            preparing=1,
+            device=shop.where.kind,
+            threads=shop.threads,
+        )

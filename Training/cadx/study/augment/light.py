@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cadx.study.beside import beside
+
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
@@ -46,5 +48,5 @@ def apply_light(images: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
     import torch
 
     shape = (*brightness.shape, *[1] * (images.ndim - 2))
-    odds, factor = (n.to(images.device, images.dtype).reshape(shape) for n in (brightness, contrast))
+    odds, factor = (beside(n, images, images.dtype).reshape(shape) for n in (brightness, contrast))
     return torch.logit(images, eps=SMALLEST_VALUE).mul_(factor).add_(odds).sigmoid_()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cadx.study.beside import beside
+
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
@@ -66,7 +68,7 @@ def apply_symmetry(images: Tensor, turns: Tensor, flipped: Tensor) -> Tensor:
     out = torch.empty_like(images)
     symmetries = turns + 4 * flipped
     for symmetry in symmetries.unique().tolist():
-        chosen = (symmetries == symmetry).nonzero()[:, 0].to(images.device)
+        chosen = beside((symmetries == symmetry).nonzero()[:, 0], images)
         moved = torch.rot90(images[chosen], symmetry % 4, dims=(-2, -1))
         out[chosen] = moved.flip(-1) if symmetry >= 4 else moved
     return out

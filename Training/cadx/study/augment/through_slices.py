@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from cadx.study.beside import beside
+
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
@@ -43,9 +45,11 @@ def turned_by(cells: Tensor, slices: Tensor, angles: Tensor) -> Tensor:
     from torch.nn.functional import grid_sample
 
     batch, channels, most, rows, columns = cells.shape
-    own, cosine, sine = (n.to(cells)[:, None, None] for n in (slices, torch.cos(angles), torch.sin(angles)))
-    column = torch.arange(columns).to(cells) - (columns - 1) / 2
-    level = torch.arange(most).to(cells)[:, None] - (own - 1) / 2
+    own, cosine, sine = (
+        beside(n, cells, cells.dtype)[:, None, None] for n in (slices, torch.cos(angles), torch.sin(angles))
+    )
+    column = torch.arange(columns, device=cells.device).to(cells.dtype) - (columns - 1) / 2
+    level = torch.arange(most, device=cells.device).to(cells.dtype)[:, None] - (own - 1) / 2
     from_column = cosine * column - sine * level + (columns - 1) / 2
     from_level = (sine * column + cosine * level + (own - 1) / 2).clamp(min=0).minimum(own - 1)
     places = torch.stack([(2 * from_column + 1) / columns - 1, (2 * from_level + 1) / most - 1], dim=-1)

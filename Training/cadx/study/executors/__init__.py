@@ -1,0 +1,1 @@
+"""Who runs the trainings of a run: one process, several, or several machines."""
