@@ -33,6 +33,8 @@ from cadx.slicer import display, ipmn, placing
 from cadx.slicer.guess import Guess, guess_images, odd_choices
 from cadx.slicer.panel.ahead import Ahead
 from cadx.slicer.panel.classifier_panel import ClassifierPanel
+from cadx.slicer.panel.installing import packages_missing
+from cadx.slicer.panel.node_watch import image_events, segment_events
 from cadx.slicer.panel.roi_controls import RoiControls
 from cadx.slicer.panel.run_controls import stage_text
 from cadx.slicer.panel.setting import set_quietly, show_line
@@ -196,16 +198,10 @@ class IPMNClassifierWidget(ClassifierPanel):
     def watchedNodes(self) -> list[tuple[Any, Any]]:
         """A ROI that moves, an image that is edited, segments that come."""
         node, changed = self._parameterNode, vtk.vtkCommand.ModifiedEvent
-        wanted = []
-        for volume in (node.t1Volume, node.t2Volume):
-            if volume is not None:
-                wanted += [(volume, volume.ImageDataModifiedEvent), (volume, volume.TransformModifiedEvent)]
+        wanted = [*image_events(node.t1Volume, node.t2Volume), *segment_events()]
         if node.roi is not None:
             events = (node.roi.PointModifiedEvent, node.roi.TransformModifiedEvent, changed)
             wanted += [(node.roi, event) for event in events]
-        for segmentation in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
-            events = (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved)
-            wanted += [(segmentation, event) for event in events]
         return wanted
 
     def isInput(self, node: Any) -> bool:
@@ -394,7 +390,7 @@ class IPMNClassifierWidget(ClassifierPanel):
         if problem:
             self.tiles.clear(problem if self._parameterNode.roi is None else _("No tiles: see above."))
         elif not self._installed:
-            self.tiles.clear(_("Packages are missing; press Classify to see which, and to install them."))
+            self.tiles.clear(packages_missing())
         elif self.ahead.problem:
             self.tiles.clear(self.ahead.problem)
         elif self.ahead.cells is None:

@@ -34,6 +34,8 @@ from cadx.explain.display import LOWEST_SHOWN, kind_of, percent
 from cadx.planes import position_text
 from cadx.slicer import display, tumor
 from cadx.slicer.panel.classifier_panel import ClassifierPanel
+from cadx.slicer.panel.installing import packages_missing
+from cadx.slicer.panel.node_watch import image_events, segment_events
 from cadx.slicer.panel.picture_view import PictureView
 from cadx.slicer.panel.setting import show_line
 from cadx.slicer.panel.slice_chooser import SliceChooser
@@ -208,15 +210,11 @@ class TumorClassifierWidget(ClassifierPanel):
 
     def watchedNodes(self) -> list[tuple[Any, Any]]:
         """An image that is edited, views that move, segments that come and change."""
-        image, wanted = self._parameterNode.image, []
-        if image is not None:
-            wanted += [(image, image.ImageDataModifiedEvent), (image, image.TransformModifiedEvent)]
+        wanted = [*image_events(self._parameterNode.image), *segment_events()]
         for view in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
             wanted.append((view, vtk.vtkCommand.ModifiedEvent))
         for segmentation in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
-            changes = slicer.vtkSegmentation
-            events = (changes.SegmentAdded, changes.SegmentRemoved, changes.SourceRepresentationModified)
-            wanted += [(segmentation, event) for event in events]
+            wanted.append((segmentation, slicer.vtkSegmentation.SourceRepresentationModified))
         for labels in slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode"):
             wanted.append((labels, labels.ImageDataModifiedEvent))
         return wanted
@@ -384,7 +382,7 @@ class TumorClassifierWidget(ClassifierPanel):
         if node.image is None:
             self.picture.clear(_("Choose an image to see what the model is fed."))
         elif not self._installed:
-            self.picture.clear(_("Packages are missing; press Classify to see which, and to install them."))
+            self.picture.clear(packages_missing())
         elif problem and (self._stack is None or self._inView is None):
             self.picture.clear(_("No picture: see above."))
         elif self._stack is not None and self._inView is None:

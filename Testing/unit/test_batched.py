@@ -404,6 +404,7 @@ def test_how_many_folds_go_at_once_is_known_before_anything_is_trained():
     assert Grouping.of(None, None, "cpu", alone).at_once == 1
     assert Grouping.of("auto", {"folds_at_once": 1}, "cpu", alone).at_once == 1
     assert Grouping.of(None, {}, "cpu", alone).at_once == 1
+    assert Grouping.of(None, None, "cuda", Workers(1)).at_once == 1, "unless it is asked for"
     assert Grouping.of(None, {"folds_at_once": 4}, "cpu", alone).at_once == 4
     assert Grouping.of(None, None, "cpu", many).at_once == 1
     with pytest.raises(InputError, match="one process"):

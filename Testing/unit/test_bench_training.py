@@ -41,6 +41,8 @@ def test_the_parts_that_need_no_process_give_lines(tmp_path):
     assert shares[0] > 1
     sides = next(row for row in rows.values() if row.name.startswith("pictures")).detail["samples a second"]
     assert set(sides) == {"straightforward, 0 workers", "straightforward, 2 workers", "cadx"}
+    others = [row.detail.get("share of the processors that other programs took") for row in rows.values()]
+    assert sum(share is not None and 0 <= share <= 1 for share in others) == len(parts)
     json.dumps([row.detail for row in rows.values()])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cadx import device
+from cadx.bench.load import Elsewhere
 from cadx.bench.report import Measured
 from cadx.bench.setting import Setting
 from cadx.bench.training_bound import bound
@@ -55,5 +56,8 @@ def bench_training(
         if part in parts:
             note(f"{part} ...")
             with tempfile.TemporaryDirectory(prefix="cadx-bench-") as scratch:
-                rows += measures[part](Setting(where, repeats, Path(scratch), note, tiny))
+                others = Elsewhere()
+                measured = measures[part](Setting(where, repeats, Path(scratch), note, tiny))
+            measured[0].detail["share of the processors that other programs took"] = others.share()
+            rows += measured
     return rows

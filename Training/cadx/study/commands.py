@@ -112,7 +112,7 @@ def crossval(
         typer.Option(
             "--folds-at-once",
             help="Folds trained in one batch, on a GPU: a number, or auto (by its memory); their numbers are rounded "
-            "otherwise than those of 1. By default 1 on a CPU, auto on a GPU in one process.",
+            "otherwise than those of 1, the default.",
         ),
     ] = None,
     preparing: Preparing = 1,

@@ -9,6 +9,11 @@ from cadx.errors import CancelledError
 from cadx.slicer.dependencies import TORCH, InstallPlan, Missing, install, plan_installation, repair_torch
 
 
+def packages_missing() -> str:
+    """What a panel says in the place of what it cannot show yet."""
+    return _("Packages are missing; press Classify to see which, and to install them.")
+
+
 def ensure_installed() -> None:
     """Ask and install, where something is missing.
 

@@ -5,6 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import slicer
+import slicer.util
+
+
+def image_events(*volumes: Any) -> list[tuple[Any, Any]]:
+    """After which another look at volume nodes is due; None is no volume."""
+    there = [volume for volume in volumes if volume is not None]
+    return [
+        (volume, event) for volume in there for event in (volume.ImageDataModifiedEvent, volume.TransformModifiedEvent)
+    ]
+
+
+def segment_events() -> list[tuple[Any, Any]]:
+    """After which the segments of the scene must be listed anew."""
+    changes = slicer.vtkSegmentation
+    segmentations = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    return [(node, event) for node in segmentations for event in (changes.SegmentAdded, changes.SegmentRemoved)]
+
 
 class NodeWatch:
     """Calls back on events of nodes; which nodes may change at any time.

@@ -130,6 +130,15 @@ def _details(document: dict[str, Any]) -> str:
     elif positions:
         total = slices.get("in_roi", len(positions))
         lines.append(_("Slices used: {count} of the ROI's {total}").format(count=len(positions), total=total))
+    explanation = document.get("explanation") or {}
+    if explanation.get("layer"):
+        lines.append(
+            _("Map: {method}, of the layer {layer}{speaks}").format(
+                method=str(explanation.get("method", "")).partition(" (")[0],
+                layer=explanation["layer"],
+                speaks=_(", for {name}").format(name=explanation["class"]) if explanation.get("class") else "",
+            )
+        )
     moved = document.get("registration")
     if moved:
         lines.append(

@@ -58,7 +58,7 @@ class Grouping:
 
     @classmethod
     def of(cls, wanted: AtOnce | None, begun: dict[str, Any] | None, kind: str, workers: Workers) -> Grouping:
-        """What is wanted, else as the run was begun (by the document of ``run.json``), else by the kind of device.
+        """What is wanted, else as the run was begun (by the document of ``run.json``), else one after the other.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class Grouping:
                 f"The run was begun with --folds-at-once {before}, and only that gives the same numbers; resume so."
             )
         alone = workers.wanted != "ray" and workers.cards(kind) == [None]
-        chosen = before or wanted or ("auto" if kind == "cuda" and alone else 1)
+        chosen = before or wanted or 1
         if chosen != 1 and not alone:
             raise InputError(f"--folds-at-once {chosen} goes with one process; add --workers 1, or give 1.")
         return cls(chosen)
