@@ -12,7 +12,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
 
 from cadx import device, phantom  # noqa: E402
-from cadx.bench import plain_loop, training, training_bound, training_start, training_volumes  # noqa: E402
+from cadx.bench import (  # noqa: E402
+    plain_loop,
+    training,
+    training_bound,
+    training_frozen,
+    training_start,
+    training_volumes,
+)
 from cadx.bench.report import Measured  # noqa: E402
 from cadx.bench.setting import Setting  # noqa: E402
 from cadx.cli import main  # noqa: E402
@@ -30,7 +37,7 @@ def silent(text):
 
 def test_the_parts_that_need_no_process_give_lines(tmp_path):
     figure = tmp_path / "cost.png"
-    parts = ("volumes", "pictures", "bound", "profile")
+    parts = ("volumes", "pictures", "frozen", "bound", "profile")
     rows = {row.name: row for row in training.bench_training(parts, 1, CPU, silent, figure=figure, tiny=True)}
     assert rows[training_volumes.ON_CPU].value > 0
     assert set(rows[training_volumes.ON_CPU].detail["seconds"]) == {"straightforward", "cadx", "cadx fp32"}
@@ -41,6 +48,10 @@ def test_the_parts_that_need_no_process_give_lines(tmp_path):
     assert shares[0] > 1
     sides = next(row for row in rows.values() if row.name.startswith("pictures")).detail["samples a second"]
     assert set(sides) == {"straightforward, 0 workers", "straightforward, 2 workers", "cadx"}
+    assert rows[training_frozen.AGAIN].value > 0
+    assert set(rows[training_frozen.ALONE].detail["seconds"]) == {"each time", "kept", "kept, and found before"}
+    images = rows[training_frozen.ALONE].detail["images through the body"]
+    assert images["each time"] > images["kept"] > 0
     others = [row.detail.get("share of the processors that other programs took") for row in rows.values()]
     assert sum(share is not None and 0 <= share <= 1 for share in others) == len(parts)
     json.dumps([row.detail for row in rows.values()])

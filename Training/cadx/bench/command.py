@@ -32,6 +32,7 @@ class TrainingPart(StrEnum):
 
     volumes = "volumes"
     pictures = "pictures"
+    frozen = "frozen"
     start = "start"
     bound = "bound"
     profile = "profile"
@@ -69,7 +70,7 @@ def training(
     out: Json = None,
     debug: Debug = False,
 ) -> int:
-    """Training against the straightforward loop: volumes, pictures, a second run's start, the bound and a profile."""
+    """Training against the straightforward loop: volumes, pictures, a frozen body, a start, the bound, a profile."""
     from cadx import device as devices
     from cadx.bench.training import PARTS, bench_training
 

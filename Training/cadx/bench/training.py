@@ -11,12 +11,13 @@ from cadx.bench.load import Elsewhere
 from cadx.bench.report import Measured
 from cadx.bench.setting import Setting
 from cadx.bench.training_bound import bound
+from cadx.bench.training_frozen import frozen
 from cadx.bench.training_pictures import pictures
 from cadx.bench.training_profile import profile
 from cadx.bench.training_start import start
 from cadx.bench.training_volumes import volumes
 
-PARTS = ("volumes", "pictures", "start", "bound", "profile")
+PARTS = ("volumes", "pictures", "frozen", "start", "bound", "profile")
 
 
 def bench_training(
@@ -47,6 +48,7 @@ def bench_training(
     measures: dict[str, Callable[[Setting], list[Measured]]] = {
         "volumes": volumes,
         "pictures": pictures,
+        "frozen": frozen,
         "start": start,
         "bound": lambda setting: bound(setting, figure),
         "profile": profile,

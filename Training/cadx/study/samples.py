@@ -73,6 +73,18 @@ class VolumeSamples:
             cells = self._with_lesions(chosen, indices)
         return self._shaped(augment.augment_cells(cells, spec, generator, masks=int(self.lesions is not None)))
 
+    def shown(self, variants: Tensor) -> Tensor:
+        """Inputs of variants (B, 3): sample, first slice of the window, symmetry (quarter turns, plus 4 if flipped)."""
+        import torch
+
+        from cadx.study.augment.symmetry import apply_symmetry
+
+        rows, starts, symmetries = variants.unbind(1)
+        indices = self._central(rows)
+        if self.window:
+            indices = torch.minimum(starts[:, None] + torch.arange(self.window), self.slices[rows, None] - 1)
+        return self._shaped(apply_symmetry(self._gather(rows, indices), symmetries % 4, symmetries >= 4))
+
     def _central(self, chosen: Tensor) -> Tensor:
         import torch
 
@@ -141,6 +153,14 @@ class PictureSamples:
         if spec is not None and generator is not None:
             pictures = augment.augment_pictures(pictures, spec, generator)
         return to_network(pictures, self.spec)
+
+    def shown(self, variants: Tensor) -> Tensor:
+        """Inputs of variants (B, 3), as :meth:`VolumeSamples.shown` has them; a picture has no first slice."""
+        from cadx.study.augment.symmetry import apply_symmetry
+
+        rows, _, symmetries = variants.unbind(1)
+        pictures = self.pixels[beside(rows, self.pixels)].float().div_(255)
+        return to_network(apply_symmetry(pictures, symmetries % 4, symmetries >= 4), self.spec)
 
 
 Images = VolumeSamples | PictureSamples

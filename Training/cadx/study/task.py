@@ -22,6 +22,7 @@ from cadx.models.pretrained import load_pretrained
 from cadx.models.weights import filled
 from cadx.models.write_bundle import kept_weights
 from cadx.study import range_test
+from cadx.study.features import FeatureStore
 from cadx.study.recording import CHECKPOINT, DiskFullError
 from cadx.study.runfolder import write_json
 from cadx.study.samples import Images, Samples, place_for
@@ -41,7 +42,7 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Workshop:
-    """What all tasks of a run share."""
+    """What all tasks of a run share; ``features`` that one of them found, the others of this process find there."""
 
     study: StudySpec
     source: Source
@@ -50,6 +51,7 @@ class Workshop:
     threads: int
     weights: Callable[[ModelEntry], str]
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    features: FeatureStore = field(default_factory=FeatureStore, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +116,7 @@ def _run(
         ready.fit,
         where=shop.where,
         books=ready.books,
+        store=shop.features,
         progress=progress,
         tick=tick,
     )
@@ -141,6 +144,7 @@ class Ready:
             If there is no room.
         """
         self.document["learnt"]["normalisation"] = trained.normalisation
+        self.document["features"] = trained.features
         write_json(self.folder / TASK, self.document)
         _leave(self.folder, trained, {fold: part.labels.numpy() for fold, part in self.books.items()})
 
@@ -251,6 +255,7 @@ def _document(shop: Workshop, task: Task, learnt: Learnt, seed: int) -> dict[str
             "from": list(learnt.of),
         },
         "precision": None,
+        "features": None,
         "device": shop.where.kind,
         "threads": shop.threads,
     }

@@ -21,6 +21,7 @@ from cadx import device
 from cadx.errors import InputError
 from cadx.study import speed
 from cadx.study.beside import beside
+from cadx.study.features import CACHED, EACH_TIME, FeatureStore, features_for
 from cadx.study.freezing import Freezing
 from cadx.study.losses import RoundLosses, read_late, require_finite
 from cadx.study.normalise import InputNormalisation
@@ -63,7 +64,8 @@ class Fit:
 class Trained:
     """What training left: the curves, the validation logits (rounds, N, classes), and weights where any were kept.
 
-    ``books``: such logits of each part that was only looked at.
+    ``books``: such logits of each part that was only looked at. ``features``: whether those of a frozen body were
+    "cached" or computed "each time".
     """
 
     rounds: int
@@ -73,6 +75,7 @@ class Trained:
     seconds: float
     normalisation: dict[str, list[float]] | None = None
     books: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    features: Literal["cached", "each time"] = EACH_TIME
 
 
 @dataclass
@@ -103,6 +106,7 @@ def train(
     *,
     where: device.Device,
     books: Mapping[str, Samples] | None = None,
+    store: FeatureStore | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
     tick: Callable[[int, int], None] | None = None,
 ) -> Trained:
@@ -110,6 +114,7 @@ def train(
 
     The same seed, device and number of threads give the same bits, interrupted or not (on a GPU as far as its kernels
     repeat themselves). ``books`` are looked at beside (or in place of) the validation part and change nothing.
+    ``store`` keeps what a frozen body finds; without one that is computed each time.
     ``progress`` gets the line of each check, ``tick`` the samples seen since the last one and how many the next one
     waits for.
 
@@ -118,7 +123,7 @@ def train(
     InputError
         If the files cannot be written, or the loss is no longer a number.
     """
-    loop = Loop(folder, model, training, validation, books or {}, fit, where)
+    loop = Loop(folder, model, training, validation, books or {}, fit, where, store)
     loop.resume()
     last_checkpoint = time.monotonic()
     while loop.progress.round < fit.rounds and not loop.progress.over:
@@ -143,6 +148,7 @@ class Loop:
         books: Mapping[str, Samples],
         fit: Fit,
         where: device.Device,
+        store: FeatureStore | None = None,
     ) -> None:
         import torch
 
@@ -164,6 +170,17 @@ class Loop:
         self._steps = steps
         self._precision = training_precision(spec.precision, where, model)
         speed.arrange(model, where, self._precision, every_token=self._loss.active)
+        self._features = features_for(
+            store,
+            model,
+            [training, *([validation] if validation else []), *books.values()],
+            (spec, fit.augmentation),
+            (where, self._precision),
+            self._centred.learnt() if self._centred else None,
+            self._freezing.train_mode,
+        )
+        if self._features:
+            self._loss = PatchLoss(self._features.head, spec, fit.class_weights, False)
         self._recording = Recording(folder)
         self._folder = folder
         self._best_state: State | None = None
@@ -254,7 +271,8 @@ class Loop:
         at = self.progress
         logits = _stacked(at.logits) if at.logits else None
         books = {name: _stacked(looks) for name, looks in at.books.items()}
-        return Trained(at.round, at.best_round, logits, keep, round(at.seconds, 2), normalisation, books)
+        seconds, features = round(at.seconds, 2), CACHED if self._features else EACH_TIME
+        return Trained(at.round, at.best_round, logits, keep, seconds, normalisation, books, features)
 
     def _train_round(self, tick: Callable[[int, int], None]) -> float:
         wanted, count = self.steps_to_check(), 0
@@ -276,11 +294,14 @@ class Loop:
         return min(every, self._steps - self.progress.step)
 
     def draw(self) -> tuple[Tensor, Tensor]:
-        """The next batch, augmented, and its labels (B,), on the device."""
+        """The next batch, augmented, or what a frozen body finds in it, and its labels (B,), on the device."""
         chosen = self._sampler.next()
-        inputs = self._training.batch(chosen, self._fit.augmentation, self._generator)
-        late = read_late(self._where)
-        inputs = inputs.to(self._where.torch, memory_format=self._format, non_blocking=late)
+        if self._features:
+            inputs = self._features.batch(chosen, self._generator)
+        else:
+            inputs = self._training.batch(chosen, self._fit.augmentation, self._generator)
+            late = read_late(self._where)
+            inputs = inputs.to(self._where.torch, memory_format=self._format, non_blocking=late)
         return inputs, beside(self._training.labels[chosen], inputs)
 
     def _step(self, inputs: Tensor, labels: Tensor) -> float | Tensor:
@@ -307,7 +328,10 @@ class Loop:
 
     def _answers(self, part: Samples) -> NDArray[np.float32]:
         """Logits of a part; this draws from no generator, so that what is looked at changes no training."""
-        logits = predict(self._model, part, self._where, None, self._precision)
+        if self._features:
+            logits = self._features.answers(part)
+        else:
+            logits = predict(self._model, part, self._where, None, self._precision)
         if not np.isfinite(logits).all():
             raise InputError(
                 "The network's answers are no longer numbers; lower the learning rate or clip the gradient."
