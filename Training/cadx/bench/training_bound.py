@@ -17,7 +17,7 @@ from cadx.bench import plain_loop
 from cadx.bench.report import Measured
 from cadx.bench.setting import Setting
 from cadx.bench.timing import interleaved, medians
-from cadx.study import speed, trainer
+from cadx.study import memory, speed, trainer
 from cadx.study.optimise import optimiser_for
 from cadx.study.patch_loss import PatchLoss
 
@@ -197,7 +197,12 @@ def _plain_step(setting: Setting) -> Callable[[], object]:
     step = setting.study.training.batch
     edge = 3 * setting.pixels
     batch = {"image": torch.rand(step, 2, edge, edge), "label": torch.arange(step) % 3}
-    return lambda: plain_loop.train_epoch(model, [batch], optimiser, setting.where)
+
+    def run() -> None:
+        with memory.given_back():
+            plain_loop.train_epoch(model, [batch], optimiser, setting.where)
+
+    return run
 
 
 def _best(run: Callable[[], object], setting: Setting) -> float:

@@ -16,7 +16,7 @@ from cadx.bench.report import Measured
 from cadx.bench.setting import Setting
 from cadx.bench.timing import Times, interleaved, medians
 from cadx.models.build import ModelSpec, build
-from cadx.study import trainer
+from cadx.study import memory, trainer
 from cadx.study.pictures import load_pictures
 from cadx.study.samples import PictureSamples
 from cadx.study.spec import AugmentationSpec, TrainingSpec
@@ -155,8 +155,9 @@ class _Plain:
         self._optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
 
     def __call__(self) -> None:
-        plain_loop.train_epoch(self._model, self._loader, self._optimiser, self._setting.where)
-        self._setting.finished()
+        with memory.given_back():
+            plain_loop.train_epoch(self._model, self._loader, self._optimiser, self._setting.where)
+            self._setting.finished()
 
 
 class _Ours:

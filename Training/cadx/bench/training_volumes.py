@@ -13,7 +13,7 @@ from cadx.bench import plain_loop
 from cadx.bench.report import Measured
 from cadx.bench.setting import Setting
 from cadx.bench.timing import Times, interleaved, medians
-from cadx.study import speed, trainer
+from cadx.study import memory, speed, trainer
 from cadx.study.samples import VolumeSamples
 from cadx.study.spec import TrainingSpec
 
@@ -108,9 +108,10 @@ class _Plain:
         self._optimiser = torch.optim.Adam(self._model.parameters(), lr=1e-4)
 
     def __call__(self) -> None:
-        plain_loop.train_epoch(self._model, self._training, self._optimiser, self._setting.where)
-        plain_loop.evaluate(self._model, self._held, self._setting.where)
-        self._setting.finished()
+        with memory.given_back():
+            plain_loop.train_epoch(self._model, self._training, self._optimiser, self._setting.where)
+            plain_loop.evaluate(self._model, self._held, self._setting.where)
+            self._setting.finished()
 
 
 class _Ours:

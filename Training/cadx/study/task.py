@@ -21,7 +21,7 @@ from cadx.models.bundle import file_sha256
 from cadx.models.pretrained import load_pretrained
 from cadx.models.weights import filled
 from cadx.models.write_bundle import kept_weights
-from cadx.study import range_test
+from cadx.study import memory, range_test
 from cadx.study.features import FeatureStore
 from cadx.study.recording import CHECKPOINT, DiskFullError
 from cadx.study.runfolder import write_json
@@ -200,6 +200,7 @@ def steady(threads: int) -> None:
     """
     import torch
 
+    memory.keep_freed()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     # nothing here reads what it did not write
