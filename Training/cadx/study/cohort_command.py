@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 cohort_app = typer.Typer(no_args_is_help=True, help="Look at a cohort before training.")
 
+Layout = Annotated[str, typer.Option("--layout", help="auto, table, cystx, figshare or folders.")]
+Preparing = Annotated[int, typer.Option("--prepare-workers", min=1, help="Processes that read pictures.")]
+Cache = Annotated[
+    Path | None, typer.Option("--cache", help="Where prepared pictures are kept; by default DATA/.cells.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 REPORT, SHEET = "check.json", "contact-sheet.png"
 ERRORS = 2
-
-
-@cohort_app.callback()
-def _group() -> None:
-    """Keeps ``cadx cohort check`` a command of its own."""
 
 
 @cohort_app.command()
@@ -32,9 +33,9 @@ def check(
     ] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="Of the study; recommended by default.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help=f"Folder for {SHEET} and {REPORT}.")] = None,
-    layout: Annotated[str, typer.Option("--layout", help="auto, table, cystx, figshare or folders.")] = "auto",
+    layout: Layout = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Debug = False,
 ) -> int:
     """Count, open and compare every image; exit 0 when clean, 2 with every error as one sentence."""
     from cadx import DISCLAIMER
@@ -57,6 +58,51 @@ def check(
         print(f"{report.verdict().capitalize()}. {DISCLAIMER}")
         print(f"Look at {out / SHEET}." if out else f"--out FOLDER draws {SHEET}.")
     return ERRORS if report.errors else 0
+
+
+@cohort_app.command()
+def group(
+    data: Annotated[Path, typer.Option("--data", help="Folder or table of a cohort of pictures.")],
+    study: Annotated[str, typer.Option("--study", help="Study that it is for (name or YAML).")],
+    out: Annotated[Path, typer.Option("--out", help="Table to write: the same pictures, with joined groups.")],
+    layout: Layout = "auto",
+    preparing: Preparing = 1,
+    cache: Cache = None,
+    debug: Debug = False,
+) -> None:
+    """Join groups whose pictures show the same, however turned or retouched, into units that do not leak."""
+    from cadx.study.joining import join_groups, write_joined
+    from cadx.study.labelled import read_labelled
+    from cadx.study.presets import read_study
+
+    labelled = read_labelled(read_study(study), data, layout)
+    joined = join_groups(labelled, cache, preparing, _progress())
+    write_joined(out, labelled, joined)
+    print(f"{joined.text()} Written to {out}; give it as --data.")
+
+
+@cohort_app.command()
+def shortcuts(
+    data: Annotated[Path, typer.Option("--data", help="Folder or table of a cohort of pictures.")],
+    study: Annotated[str, typer.Option("--study", help="Study that it is for (name or YAML).")],
+    out: Annotated[Path | None, typer.Option("--out", help="JSON file to write.")] = None,
+    layout: Layout = "auto",
+    preparing: Preparing = 1,
+    cache: Cache = None,
+    debug: Debug = False,
+) -> None:
+    """Measure how well a picture's border alone, or a thumbnail of 16 x 16 pixels, tells the classes."""
+    from cadx import DISCLAIMER
+    from cadx.study.labelled import read_labelled
+    from cadx.study.presets import read_study
+    from cadx.study.shortcuts import find_shortcuts, lines, write_shortcuts
+
+    labelled = read_labelled(read_study(study), data, layout)
+    document = find_shortcuts(labelled, cache, preparing, _progress())
+    if out is not None:
+        write_shortcuts(out, document)
+    print("\n".join(lines(document)))
+    print(f"A network's figures on these images are to be read beside them. {DISCLAIMER}")
 
 
 def _study(name: str | None, preset: str | None) -> StudySpec | None:
