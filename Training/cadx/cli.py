@@ -313,7 +313,16 @@ def phantom(
     print(f"{patients} synthetic patients in {table}")
 
 
-for _own in (commands.crossval, commands.train, commands.evaluate, commands.report, commands.compare, audit):
+OWN = (
+    commands.crossval,
+    commands.train,
+    commands.evaluate,
+    commands.report,
+    commands.localise,
+    commands.compare,
+    audit,
+)
+for _own in OWN:
     app.command()(_own)
 
 

@@ -21,6 +21,7 @@ from cadx.study.spec import StudySpec
 from cadx.study.task import DONE, TASK
 
 IMAGES = "images"
+PHANTOM_SOURCE = "synthetic phantoms (cadx phantom)"
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,12 @@ def make_bundle(folder: Path, making: Making, weights: Path) -> Bundle:
     text = BundleText(
         version=__version__,
         description=study.title,
-        data_source="synthetic phantoms (cadx phantom)" if making.synthetic else "the user's cohort",
+        data_source="synthetic phantoms (cadx phantom)"
+        if making.synthetic
+        else study.data.source or "the user's cohort",
         intended_use=study.intended_use,
         card=card(study, making.name, making.synthetic, making.training, making.figures),
         evaluation=making.figures,
-        licence="Apache-2.0" if making.synthetic else "not stated",
+        licence="Apache-2.0" if making.synthetic else study.data.licence or "not stated",
     )
     return write_bundle(folder, settings_of(making), making.preparation, load_file(weights), text)

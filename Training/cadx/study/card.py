@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from cadx import DISCLAIMER
+from cadx.evaluate.metrics import TITLES
 from cadx.notices import DEMO_MODEL
 from cadx.study.spec import StudySpec
 
@@ -21,8 +22,8 @@ def card(study: StudySpec, name: str, synthetic: bool, training: dict[str, Any],
         "## What it is for",
         f"{study.title}. Classes: {', '.join(study.class_names)}. {study.intended_use}".strip(),
         "## What it must not be used for",
-        "Any decision about a patient. It has not been tested on data from other scanners, centres or protocols than "
-        "those below, and it says nothing about images of another kind than those.",
+        f"{study.not_for} Any decision about a patient. It has not been tested on data from other scanners, centres or "
+        "protocols than those below, and it says nothing about images of another kind than those.".strip(),
         "## Data",
         _data(study, synthetic, training),
         "## How it was made",
@@ -31,7 +32,7 @@ def card(study: StudySpec, name: str, synthetic: bool, training: dict[str, Any],
     ]
     for part, figures in evaluation.items():
         parts += [f"### {part}", _figures(figures)]
-    parts += ["## Licence", _licence(synthetic, training)]
+    parts += ["## Licence", _licence(study, synthetic, training)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -42,10 +43,14 @@ def _data(study: StudySpec, synthetic: bool, training: dict[str, Any]) -> str:
         counts += f", {cases['validation']} for choosing the epoch"
     if synthetic:
         return f"Synthetic phantoms made by `cadx phantom`; no patient data. {counts}."
-    return f"{counts}, split by {study.split.unit}."
+    patients = f" of {training['patients']} patients or groups" if training.get("patients") else ""
+    source = f"{study.data.source} " if study.data.source else ""
+    return f"{source}{counts}{patients}, split by {study.split.unit}."
 
 
-def _licence(synthetic: bool, training: dict[str, Any]) -> str:
+def _licence(study: StudySpec, synthetic: bool, training: dict[str, Any]) -> str:
+    if study.data.licence:
+        return study.data.licence
     start = training.get("weights", {}).get("source", "none")
     if start != "none":
         return f"Training started from the weights {start}; their licence holds for these too."
@@ -59,6 +64,11 @@ def _figures(figures: dict[str, Any]) -> str:
         f"{figures['cases']} cases: accuracy {figures['accuracy']:.3f}, balanced accuracy "
         f"{figures['balanced_accuracy']:.3f}, AUC {figures['auc']}."
     ]
+    if figures.get("intervals"):
+        told = (f"{TITLES[key].lower()} {low:.3f} to {high:.3f}" for key, (low, high) in figures["intervals"].items())
+        lines[0] += f" 95 % intervals over resampled patients: {', '.join(told)}."
+    if figures.get("ece") is not None:
+        lines[0] += f" Expected calibration error {figures['ece']:.3f}."
     classes = figures["classes"]
     lines.append("| truth \\ graded | " + " | ".join(classes) + " |")
     lines.append("|---" * (len(classes) + 1) + "|")

@@ -268,6 +268,39 @@ def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")], debug:
     print(f"Tables and figures in {make_report(run, note)}. {DISCLAIMER}")
 
 
+def localise(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished cross-validation of pictures.")],
+    data: Data,
+    layout: Layout = "auto",
+    device: DeviceOption = DeviceName.auto,
+    threads: Threads = None,
+    cache: Cache = None,
+    debug: Debug = False,
+) -> None:
+    """Measure how much of each test case's map lies inside its mask; written into the run as localisation.json."""
+    from cadx.study.libraries import bring_in
+    from cadx.study.localisation import FILE, localise
+    from cadx.study.runfolder import write_json
+    from cadx.study.weights import Plan
+    from cadx.study.workshop import WorkshopPlan
+
+    bring_in()
+    document = localise(
+        run,
+        lambda found: WorkshopPlan(
+            Plan(found.study, tuple(model.entry.name for model in found.shown)),
+            data,
+            layout,
+            cache,
+            device=device.value,
+            threads=threads,
+        ),
+        print,
+    )
+    write_json(run / FILE, document)
+    print(f"Every case in {run / FILE}. {DISCLAIMER}")
+
+
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of two runs or more.")], out: Out, debug: Debug = False
 ) -> None:

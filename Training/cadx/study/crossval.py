@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cadx.errors import InputError, MissingDependencyError
+from cadx.evaluate.intervals import bootstrap
 from cadx.evaluate.metrics import classification_metrics
 from cadx.io.jsonfile import read_json
 from cadx.models.build import build
@@ -46,6 +46,7 @@ from cadx.study.weights import require_same_weights, require_weights
 from cadx.study.workshop import WorkshopPlan
 
 log = logging.getLogger(__name__)
+WITH_INTERVAL = ("accuracy", "balanced_accuracy", "auc")
 FAILED, SELECTION, ALL = "failed.json", "selection.json", "all"
 MAY_FAIL = (InputError, MissingDependencyError)
 
@@ -100,13 +101,13 @@ class _Run:
         report: Reporter,
         shop: Workshop,
         executor: Executor,
-        classes: NDArray[np.int64],
+        labelled: Labelled,
         folds: list[Fold],
     ) -> None:
         self.study = shop.study
         self._request, self._report, self._shop = request, report, shop
         self._executor = executor
-        self._classes, self._folds = classes, folds
+        self._classes, self._groups, self._folds = labelled.classes, labelled.groups, folds
         self._folds_sha256 = read_json(request.out / runfolder.FOLDS)["sha256"]
         run = runfolder.read_run(request.out)
         self._synthetic, self._data_sha256 = bool(run["synthetic"]), run["data"]["sha256"]
@@ -149,7 +150,7 @@ class _Run:
             _note_executor(request.out, executor)
         else:
             _write_inputs(request, shop, labelled, folds, executor, grouping)
-        return cls(request, report, shop, executor, labelled.classes, folds)
+        return cls(request, report, shop, executor, labelled, folds)
 
     def model(self, entry: ModelEntry) -> bool:
         """All folds of one model; what stops it is its empty cell's reason, and the answer is False."""
@@ -283,7 +284,13 @@ class _Run:
             read_json(folder / SELECTION)["temperature"],
             self._synthetic,
             training_record(
-                self.study, final, cases, self._data_sha256, self._hashes(entry, fold), fold=fold.name if fold else None
+                self.study,
+                final,
+                cases,
+                self._data_sha256,
+                self._hashes(entry, fold),
+                fold=fold.name if fold else None,
+                patients=len({self._groups[i] for i in (fold.training if fold else range(len(self._groups)))}),
             ),
             self._figures(entry, fold),
         )
@@ -305,13 +312,18 @@ class _Run:
         else:
             title += " (unseen)" if fold else " (all cases, each by a model that never saw it)"
         classes = self.study.class_names
-        truth, shares = [], []
+        group_of = dict(zip(self._shop.names, self._groups, strict=True))
+        truth, shares, groups = [], [], []
         for one in [fold] if fold else self._folds:
             with (self._request.out / entry.name / one.name / PREDICTIONS).open(encoding="utf-8", newline="") as stream:
                 for row in csv.DictReader(stream):
                     truth.append(classes.index(row["class"]))
+                    groups.append(group_of[row["name"]])
                     shares.append([float(row[f"p:{name}"]) for name in classes])
-        return {title: classification_metrics(np.array(truth), np.array(shares), classes)}
+        figures = classification_metrics(np.array(truth), np.array(shares), classes)
+        ends = bootstrap(np.array(truth), np.array(shares), groups)
+        intervals = {key: [round(end, 4) for end in ends[key] or ()] for key in WITH_INTERVAL if ends[key]}
+        return {title: {**figures, "intervals": intervals}}
 
 
 def _write_inputs(

@@ -19,7 +19,7 @@ from cadx.study.runfolder import write_json
 from cadx.study.sampler import Sampler
 from cadx.study.samples import Samples, VolumeSamples
 from cadx.study.spec import AugmentationSpec, RangeTestSpec
-from cadx.study.trainer import Fit, memory_format, training_precision, training_step
+from cadx.study.trainer import Fit, masked, memory_format, training_precision, training_step
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,7 +54,7 @@ def _losses(model: nn.Module, samples: Samples, fit: Fit, where: device.Device, 
     volumes = samples if isinstance(samples, VolumeSamples) else None
     if fit.centre and volumes:
         InputNormalisation(model, volumes)
-    loss = PatchLoss(model, spec, fit.class_weights, bool(volumes and volumes.lesions is not None))
+    loss = PatchLoss(model, spec, fit.class_weights, masked(samples))
     freezing = Freezing(model, spec.transfer)
     at_one = spec.optimiser.model_copy(update={"learning_rate": 1.0})
     optimiser = optimiser_for(model, at_one, loss.parameter_groups())

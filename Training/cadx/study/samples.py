@@ -129,30 +129,42 @@ class VolumeSamples:
 
 @dataclass(frozen=True, eq=False)
 class PictureSamples:
-    """Pictures: ``pixels`` (N, c, P, P) uint8, c = 1 where all are grey; normalised as ``spec`` says."""
+    """Pictures: ``pixels`` (N, c, P, P) uint8, c = 1 where all are grey; normalised as ``spec`` says.
+
+    ``lesions`` (N, P, P) uint8, 0 or 1.
+    """
 
     names: tuple[str, ...]
     labels: Tensor
     pixels: Tensor
     spec: PictureSpec
+    lesions: Tensor | None = None
 
     @property
     def nbytes(self) -> int:
         """Of what :meth:`to` moves."""
-        return self.pixels.nbytes
+        return self.pixels.nbytes + (0 if self.lesions is None else self.lesions.nbytes)
 
     def to(self, place: torch.device) -> Self:
         """The same with the pixels on a device, where they are gathered and augmented from then on."""
-        return replace(self, pixels=self.pixels.to(place))
+        lesions = None if self.lesions is None else self.lesions.to(place)
+        return replace(self, pixels=self.pixels.to(place), lesions=lesions)
 
     def batch(self, chosen: Tensor, spec: AugmentationSpec | None = None, generator: Generator | None = None) -> Tensor:
-        """(B, channels, P, P)."""
+        """(B, channels, P, P); if augmented, lesion masks are a last channel."""
+        import torch
+
         from cadx.study import augment
 
-        pictures = self.pixels[beside(chosen, self.pixels)].float().div_(255)
-        if spec is not None and generator is not None:
-            pictures = augment.augment_pictures(pictures, spec, generator)
-        return to_network(pictures, self.spec)
+        rows = beside(chosen, self.pixels)
+        pictures = self.pixels[rows].float().div_(255)
+        if spec is None or generator is None:
+            return to_network(pictures, self.spec)
+        if self.lesions is None:
+            return to_network(augment.augment_pictures(pictures, spec, generator), self.spec)
+        both = torch.cat([pictures, self.lesions[rows][:, None].float()], dim=1)
+        both = augment.augment_pictures(both, spec, generator, masks=1)
+        return torch.cat([to_network(both[:, :-1], self.spec), both[:, -1:]], dim=1)
 
     def shown(self, variants: Tensor) -> Tensor:
         """Inputs of variants (B, 3), as :meth:`VolumeSamples.shown` has them; a picture has no first slice."""

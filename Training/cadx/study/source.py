@@ -23,6 +23,7 @@ from cadx.prepare.pipeline import Preparation
 from cadx.prepare.spec import PreparationSpec, StandardiseSpec
 from cadx.study.cells import PreparedSample, lesion_cells, prepare_all, thumbnails
 from cadx.study.cohort import Cohort
+from cadx.study.layouts.reading import read_any_mask
 from cadx.study.pictures import PictureSet, load_pictures
 from cadx.study.samples import Images, PictureSamples, VolumeSamples
 from cadx.study.spec import ModelEntry, PictureInput, StudySpec, VolumesInput
@@ -258,7 +259,27 @@ class _Pictures:
             torch.from_numpy(self._labels[chosen].astype(np.int64)),
             torch.from_numpy(np.ascontiguousarray(self._set.pixels[np.asarray(chosen)])),
             spec,
+            self._lesions(chosen) if lesions else None,
         )
+
+    def _lesions(self, chosen: Indices) -> Tensor | None:
+        """(N, P, P) uint8 masks resized as their pictures are; None where one of them is missing."""
+        import torch
+
+        files = [one.lesion for one in self._cohort.samples]
+        if not all(files[i] for i in chosen):
+            return None
+        known = [i for i, file in enumerate(files) if file]
+        masks = load_pictures(
+            [files[i] for i in known],
+            self._input.picture.model_copy(update={"channels": 1}),
+            self._cache,
+            workers=self._workers,
+            progress=lambda done, total: self._progress("reading lesion masks", done, total),
+            read=read_any_mask,
+        )
+        rows = np.searchsorted(known, np.asarray(chosen))
+        return torch.from_numpy((masks.pixels[rows, 0] > 127).astype(np.uint8))
 
     def preparation(self, entry: ModelEntry, learnt: Learnt) -> PictureSpec:
         spec = self._input.picture

@@ -274,14 +274,25 @@ class SelectionSpec(Strict):
         return grid
 
 
+class DataSpec(Strict):
+    """What the cards of a study's bundles say of its images: where they are from, and under which licences images and
+    starting weights are, and the bundle therefore is. Empty where nothing is known of that."""
+
+    source: Line = ""
+    licence: Line = ""
+
+
 class StudySpec(Strict):
-    """A whole study. Samples with one of ``excluded_labels`` are left out, and counted in the report."""
+    """A whole study. ``not_for``: what its models must not be used for, as a sentence. Samples with one of
+    ``excluded_labels`` are left out, and counted in the report."""
 
     schema_: Literal["cadx.study/1"] = Field(default="cadx.study/1", alias="schema")
     name: Slug
     preset: Slug = "own"
     title: Line
     intended_use: Line = ""
+    not_for: Line = ""
+    data: DataSpec = DataSpec()
     caveat: Line = ""
     references: tuple[Line, ...] = ()
     published: str | None = None

@@ -160,7 +160,7 @@ class Loop:
         self._model.to(memory_format=self._format)
         volumes = training if isinstance(training, VolumeSamples) else None
         self._centred = InputNormalisation(model, volumes) if fit.centre and volumes else None
-        self._loss = PatchLoss(model, fit.training, fit.class_weights, bool(volumes and volumes.lesions is not None))
+        self._loss = PatchLoss(model, fit.training, fit.class_weights, masked(training))
         self._freezing = Freezing(model, fit.training.transfer)
         self._sampler = Sampler(len(training.names), fit.training.batch, self._generator)
         spec = fit.training
@@ -409,6 +409,11 @@ def predict(
             inputs = samples.batch(chosen).to(where.torch, memory_format=layout)
             parts.append(model(inputs).float().cpu().numpy())
     return np.concatenate(parts)
+
+
+def masked(samples: Samples) -> bool:
+    """Whether augmented batches end with a channel of lesion masks."""
+    return getattr(samples, "lesions", None) is not None
 
 
 def memory_format(model: nn.Module) -> Any:

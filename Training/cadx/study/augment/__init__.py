@@ -41,26 +41,32 @@ def augment_cells(cells: Tensor, spec: AugmentationSpec, generator: Generator, *
     (:func:`random_windows`) and :func:`turn_through_slices` come before, on the whole case. A ``spec`` that
     asks nothing returns the same tensor and draws nothing.
     """
-    import torch
-
-    moved = _move(cells, spec, generator)
-    if not spec.light:
-        return moved
-    if not masks:
-        return random_light(moved, spec.light, generator, each_channel=True)
-    images = random_light(moved[:, :-masks], spec.light, generator, each_channel=True)
-    return torch.cat([images, moved[:, -masks:]], dim=1)
+    return _lit(_move(cells, spec, generator), spec, generator, masks, each_channel=True)
 
 
-def augment_pictures(batch: Tensor, spec: AugmentationSpec, generator: Generator) -> Tensor:
+def augment_pictures(batch: Tensor, spec: AugmentationSpec, generator: Generator, *, masks: int = 0) -> Tensor:
     """Pictures (B, 1 or 3, H, W) of values 0..1, before mean and deviation; all channels move and light up alike.
+
+    The last ``masks`` channels are outlines: they move, but their light stays.
 
     What shows from beyond the edge is black, as the ground of radiographs and MR images is (torchvision's rotation
     does so too). A grey picture is cheapest with one channel, repeated afterwards. A ``spec`` that asks nothing
     returns the same tensor and draws nothing.
     """
     moved = _move(batch, spec, generator)
-    return random_light(moved, spec.light, generator) if spec.light else moved
+    return _lit(moved, spec, generator, masks, each_channel=False)
+
+
+def _lit(images: Tensor, spec: AugmentationSpec, generator: Generator, masks: int, *, each_channel: bool) -> Tensor:
+    """All but the last ``masks`` channels lit."""
+    import torch
+
+    if not spec.light:
+        return images
+    if not masks:
+        return random_light(images, spec.light, generator, each_channel=each_channel)
+    lit = random_light(images[:, :-masks], spec.light, generator, each_channel=each_channel)
+    return torch.cat([lit, images[:, -masks:]], dim=1)
 
 
 def _move(images: Tensor, spec: AugmentationSpec, generator: Generator) -> Tensor:
