@@ -132,7 +132,7 @@ class TumorClassifierParameterNode:
     maskLabel: str
     plane: Plane = Plane.ACQUIRED
     rule: Rule = Rule.AUTOMATIC
-    task: Task = Task.TUMOUR
+    task: Task = Task.TYPE
     bundle: str
     device: str = "auto"
     shownOn: ShownOn = ShownOn.IMAGE
@@ -508,6 +508,10 @@ class TumorClassifierWidget(ClassifierPanel):
         return head_in_background(slicer.mrmlScene, self.logic.python)
 
     def chooseSample(self, nodes: tuple[Any, Any]) -> None:
+        """The synthetic head goes with the model for such heads: the one for patients says nothing of it."""
+        self.chooseTask(Task.TUMOUR.value)
+        self._parameterNode.bundle = ""
+        self._onModelShown(self.ui.modelButton.collapsed)
         self._parameterNode.image = nodes[0]
         display.show_in_views(slicer.mrmlScene, nodes[0], None, 0.0)
         display.fit_views(slicer.mrmlScene)
@@ -529,10 +533,12 @@ class TumorClassifierTest(ScriptedLoadableModuleTest):
 
     def test_phantom(self) -> None:
         """A phantom through the logic; needs the packages to be installed."""
+        from cadx.library import BRAIN_PHANTOM_DEMO, shipped_bundle
+
         volume, _mask = add_head(slicer.mrmlScene)
         logic = TumorClassifierLogic()
         try:
-            graded = logic.classify(volume)
+            graded = logic.classify(volume, bundle=shipped_bundle(BRAIN_PHANTOM_DEMO))
         finally:
             logic.close()
         self.assertIn(graded.label, graded.probabilities)

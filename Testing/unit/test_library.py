@@ -8,7 +8,15 @@ import zipfile
 import pytest
 
 from cadx.errors import BundleError, InputError
-from cadx.library import BRAIN_PHANTOM_DEMO, IPMN_DEMO, BundleFilter, bundle_folders, import_bundle, shipped_bundle
+from cadx.library import (
+    BRAIN_PHANTOM_DEMO,
+    BRAIN_TYPE,
+    IPMN_DEMO,
+    BundleFilter,
+    bundle_folders,
+    import_bundle,
+    shipped_bundle,
+)
 
 from picture_samples import make_picture_bundle
 from support import make_bundle
@@ -35,21 +43,21 @@ def test_shipped_bundles_come_first_and_only_those_of_the_task(bundle, tmp_path)
     assert bundle_folders(own, "ipmn") == [shipped_bundle(IPMN_DEMO), place]
     assert bundle_folders(own, "chest-xray") == []
     (own / "no bundle").mkdir()
-    assert bundle_folders(own) == [shipped_bundle(BRAIN_PHANTOM_DEMO), shipped_bundle(IPMN_DEMO), place]
+    assert bundle_folders(own) == [*map(shipped_bundle, (BRAIN_PHANTOM_DEMO, BRAIN_TYPE, IPMN_DEMO)), place]
 
 
 def test_bundles_are_offered_by_what_they_read(bundle, tmp_path):
     own = tmp_path / "own"
     volumes = import_bundle(bundle.folder, own)
     pictures = import_bundle(make_picture_bundle(tmp_path / "made").folder, own, BundleFilter("pictures"))
-    brain, ipmn = shipped_bundle(BRAIN_PHANTOM_DEMO), shipped_bundle(IPMN_DEMO)
-    assert bundle_folders(own, BundleFilter("pictures")) == [brain, pictures]
+    brain, ipmn = [shipped_bundle(BRAIN_PHANTOM_DEMO), shipped_bundle(BRAIN_TYPE)], shipped_bundle(IPMN_DEMO)
+    assert bundle_folders(own, BundleFilter("pictures")) == [*brain, pictures]
     assert bundle_folders(own, BundleFilter("volumes")) == [ipmn, volumes]
     assert bundle_folders(own, BundleFilter(tasks=("ipmn", "brain"))) == [ipmn, pictures, volumes]
     assert bundle_folders(own, BundleFilter("pictures", tasks=("ipmn", "brain"))) == [pictures]
-    assert bundle_folders(own, BundleFilter("pictures", but_tasks=("brain", "chest-xray"))) == [brain]
+    assert bundle_folders(own, BundleFilter("pictures", but_tasks=("brain", "chest-xray"))) == brain
     (pictures / "configs" / "preparation.json").write_text("no settings")
-    assert bundle_folders(own, BundleFilter("pictures")) == [brain]
+    assert bundle_folders(own, BundleFilter("pictures")) == brain
 
 
 def test_a_bundle_that_is_not_wanted_is_refused(bundle, tmp_path):

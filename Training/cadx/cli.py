@@ -86,7 +86,10 @@ class WindowsName(StrEnum):
     all = "all"
 
 
-BundlePath = Annotated[Path | None, typer.Option("--bundle", help="Bundle folder; by default the demonstration.")]
+BundlePath = Annotated[
+    Path | None,
+    typer.Option("--bundle", help="Bundle folder; without, what ships: ipmn-phantom-demo, of images brain-tumor-type."),
+]
 Start = Annotated[
     int | None, typer.Option("--start", help="First slice of the window, counted from the ROI's lowest (0).")
 ]

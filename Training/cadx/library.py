@@ -18,7 +18,8 @@ from cadx.prepare.picture import PictureSpec
 
 IPMN_DEMO = "ipmn-phantom-demo"
 BRAIN_PHANTOM_DEMO = "brain-tumor-phantom-demo"
-PICTURES_DEFAULT = BRAIN_PHANTOM_DEMO
+BRAIN_TYPE = "brain-tumor-type"
+PICTURES_DEFAULT = BRAIN_TYPE
 MAX_UNPACKED_BYTES = 8 * 2**30
 
 

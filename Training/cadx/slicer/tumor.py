@@ -59,7 +59,7 @@ class TumorClassifierLogic(GradingLogic["BackgroundPictureClassifier"]):
         self._touched: tuple[tuple[object, ...], tuple[int, ...]] | None = None
 
     def defaultBundle(self) -> Path:
-        """The demonstration bundle that ships; as :meth:`cadx.slicer.logic.GradingLogic.defaultBundle`."""
+        """The bundle for kinds of brain tumour that ships; as :meth:`cadx.slicer.logic.GradingLogic.defaultBundle`."""
         from cadx.library import PICTURES_DEFAULT, shipped_bundle
 
         return shipped_bundle(PICTURES_DEFAULT)

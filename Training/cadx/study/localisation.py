@@ -90,7 +90,7 @@ def localise(run: Path, plan: Callable[[Run], WorkshopPlan], note: Callable[[str
         placed = [one for fold in model.tested for one in _fold(found, shop, model.entry, fold.name)]
         if not placed:
             raise InputError(f"No test case of {run.name} has a mask; add a column 'mask' to the table.")
-        method = map_kind(kept_model(shop, model.entry, _weights(found, model.entry, model.tested[0].name))).method
+        method = map_kind(kept_model(shop, model.entry, weights_of(found, model.entry, model.tested[0].name))).method
         models[model.entry.name] = {"method": method, **described(placed)}
         note(f"{model.entry.name}: {sentence(models[model.entry.name])}")
     return {"schema": SCHEMA, "study": found.study.name, "models": models, "disclaimer": DISCLAIMER}
@@ -127,7 +127,8 @@ def sentence(figures: dict[str, Any]) -> str:
     )
 
 
-def _weights(run: Run, entry: ModelEntry, fold: str) -> Path:
+def weights_of(run: Run, entry: ModelEntry, fold: str) -> Path:
+    """The file of the weights that opened a fold's test part."""
     folder = run.folder / entry.name / fold
     if run.study.selection.final == "refit":
         return folder / "final" / WEIGHTS
@@ -143,7 +144,7 @@ def _fold(run: Run, shop: Workshop, entry: ModelEntry, fold: str) -> list[Placed
     samples = shop.source.samples(entry, test, Learnt(()), lesions=True)
     if not isinstance(samples, PictureSamples) or samples.lesions is None:
         return []
-    model = kept_model(shop, entry, _weights(run, entry, fold))
+    model = kept_model(shop, entry, weights_of(run, entry, fold))
     kind = map_kind(model)
     found = []
     for index, name in enumerate(samples.names):

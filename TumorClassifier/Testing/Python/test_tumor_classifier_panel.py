@@ -517,7 +517,7 @@ class PromisesTest(TumorCase):
         own = mock.patch.object(self.panel.model, "_own", Path("no such folder"))
         own.start()
         self.addCleanup(own.stop)
-        for task, words in ((1, "Brain tumour: which type"), (2, "Chest radiograph"), (3, "Other pictures")):
+        for task, words in ((2, "Chest radiograph"), (3, "Other pictures")):
             with self.subTest(task=words):
                 self.panel.model.choose_task(task)
                 self.assertIn(f"There is no model for this task ({words})", self.reason())
@@ -530,6 +530,19 @@ class PromisesTest(TumorCase):
         self.assertTrue(self.ui.classifyButton.enabled)
         self.assertEqual(self.panel.model.list.currentText, "brain-tumor-phantom-demo")
         self.classify_well()
+
+    def test_kinds_of_tumour_are_offered_by_default(self) -> None:
+        """The model for patients' images comes first; the synthetic head goes with the one for such heads."""
+        self.ui.modelButton.collapsed = False
+        self.settle()
+        self.assertEqual(self.panel.model.list.currentText, "brain-tumor-type")
+        self.assertIn("CC-BY-4.0", self.panel.model.facts.text)
+        self.choose_head()
+        self.assertEqual(self.panel.model.list.currentText, "brain-tumor-phantom-demo")
+        self.panel.model.choose_task(1)
+        self.settle()
+        self.assertEqual(self.panel.model.list.currentText, "brain-tumor-type")
+        self.assertIn("presumes a tumour", self.ui.warningsLabel.text)
 
 
 class WorkTest(WorkPromises, TumorCase):

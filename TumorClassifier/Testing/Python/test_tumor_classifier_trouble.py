@@ -205,7 +205,7 @@ class DependencyTest(MissingPackages, TumorCase):
 class BatchAndModelTest(ClosedSections, TumorCase):
     """The sections that are closed at first."""
 
-    bundle = "brain-tumor-phantom-demo"
+    bundle = "brain-tumor-type"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,259 @@
+"""All figures of the kept results, computed from kept predictions: what RESULTS.md, the cards and the README print.
+
+python Training/results/figures.py        # writes figures.json beside this file
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cadx.evaluate.intervals import LEVEL, RESAMPLES, weighted_scores
+from cadx.evaluate.metrics import class_scores, scores
+from cadx.evaluate.published import published
+
+HERE = Path(__file__).resolve().parent
+SETS = {
+    "figshare": ("brain-tumor-type", "Tables 3 and 4"),
+    "br35h": ("brain-tumor-binary", "Tables 1 and 2"),
+    "radiographs": ("chest-xray", ""),
+}
+PROTOCOLS = ("images", "patients")
+SEEDS = (0, 1, 2)
+# so that no two test parts are resampled alike
+DRAWS = {"images": 0, "patients": 100}
+METRICS = ("accuracy", "balanced_accuracy", "auc")
+MODEL = "efficientnet-lite0-transfer"
+COVID = "COVID-19"
+
+
+class Answers:
+    """Predictions of one test part. ``groups``: whom its cases belong to."""
+
+    def __init__(self, file: Path, groups: dict[str, str]) -> None:
+        with file.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        self.classes = [key.removeprefix("p:") for key in rows[0] if key.startswith("p:")]
+        self.names = [row["name"] for row in rows]
+        self.truth = np.array([self.classes.index(row["class"]) for row in rows])
+        self.shares = np.array([[float(row[f"p:{name}"]) for name in self.classes] for row in rows])
+        self.groups = [groups[name] for name in self.names]
+
+    def scores(self) -> dict[str, Any]:
+        """As ``cadx report`` has them."""
+        return scores(self.truth, self.shares)
+
+    def against_rest(self, name: str) -> Answers:
+        """Of two classes: the one of this name, and the rest."""
+        own = self.classes.index(name)
+        other = object.__new__(Answers)
+        other.classes, other.names, other.groups = ["rest", name], self.names, self.groups
+        other.truth = (self.truth == own).astype(int)
+        other.shares = np.stack([1 - self.shares[:, own], self.shares[:, own]], axis=1)
+        return other
+
+
+@cache
+def resampled(answers: Answers, seed: int = 0) -> dict[str, NDArray[np.float64]]:
+    """Each metric of :data:`RESAMPLES` draws of groups with replacement, as the package's intervals draw them."""
+    names, place = np.unique(answers.groups, return_inverse=True)
+    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
+    parts = [
+        weighted_scores(answers.truth, answers.shares, drawn[start : start + 200, place].astype(float))
+        for start in range(0, RESAMPLES, 200)
+    ]
+    return {key: np.concatenate([part[key] for part in parts]) for key in METRICS}
+
+
+def rounded(value: float | None, digits: int = 4) -> float | None:
+    """None stays."""
+    return None if value is None else round(float(value), digits)
+
+
+def interval(values: NDArray[np.float64]) -> list[float | None]:
+    """Ends of the 95 % interval."""
+    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return [rounded(low), rounded(high)]
+
+
+@cache
+def groups_of(name: str) -> dict[str, str]:
+    """Pseudonyms of patients or groups by the names of a data set's cases."""
+    with (HERE / "protocols" / f"{name}-samples.csv").open(encoding="utf-8", newline="") as stream:
+        return {row["name"]: row["group"] for row in csv.DictReader(stream)}
+
+
+def runs_of(key: str, protocol: str, groups: str, model: str = MODEL) -> dict[int, Answers]:
+    """By seed, of the runs that are there."""
+    found = {}
+    for seed in SEEDS:
+        file = HERE / "protocols" / "runs" / f"{key}-{protocol}-{seed}" / model / "fold-0" / "predictions.csv"
+        if file.is_file():
+            found[seed] = Answers(file, groups_of(groups))
+    return found
+
+
+def averaged(runs: dict[int, Answers], first_draw: int) -> dict[str, Any]:
+    """Figures of each seed, and their mean with an interval over resampled groups, drawn from ``first_draw`` on."""
+    own = {seed: answers.scores() for seed, answers in runs.items()}
+    drawn = {seed: resampled(answers, first_draw + seed) for seed, answers in runs.items()}
+    found: dict[str, Any] = {"seeds": list(runs), "test": [len(answers.names) for answers in runs.values()]}
+    for key in METRICS:
+        found[key] = {
+            "each": [rounded(own[seed][key]) for seed in runs],
+            "mean": rounded(np.mean([own[seed][key] for seed in runs])),
+            "interval_95": interval(np.mean([drawn[seed][key] for seed in runs], axis=0)),
+        }
+    return found
+
+
+def difference(one: dict[int, Answers], other: dict[int, Answers]) -> dict[str, Any]:
+    """In points: the first less the second, mean over the seeds that both have."""
+    seeds = [seed for seed in one if seed in other]
+    found: dict[str, Any] = {"seeds": seeds}
+    first, second = (
+        {seed: (runs[seed].scores(), resampled(runs[seed], DRAWS[protocol] + seed)) for seed in seeds}
+        for runs, protocol in zip((one, other), PROTOCOLS, strict=True)
+    )
+    for key in METRICS:
+        values = [100 * (first[seed][0][key] - second[seed][0][key]) for seed in seeds]
+        drawn = [100 * (first[seed][1][key] - second[seed][1][key]) for seed in seeds]
+        low, high = interval(np.mean(drawn, axis=0))
+        found[key] = {
+            "each": [rounded(value, 2) for value in values],
+            "mean": rounded(np.mean(values), 2),
+            "interval_95": [rounded(low, 2), rounded(high, 2)],
+        }
+    return found
+
+
+def best_published(study: str, metric: str = "accuracy") -> dict[str, Any]:
+    """The paper's best model and figure."""
+    known = [one for one in published(study).references if one.metric == metric and one.table.startswith("Table")]
+    known = known or [one for one in published(study).references if one.metric == metric]
+    ours = [one for one in known if "60/40" in one.protocol] or known
+    best = max(ours, key=lambda one: one.value)
+    return {"model": best.model, "table": best.table, "protocol": best.protocol, metric: best.value}
+
+
+def protocols() -> dict[str, Any]:
+    """Both protocols on every data set."""
+    found: dict[str, Any] = {}
+    for key, (study, _) in SETS.items():
+        runs = {protocol: runs_of(key, protocol, key) for protocol in PROTOCOLS}
+        common = set(runs["images"]) & set(runs["patients"])
+        runs = {protocol: {seed: own[seed] for seed in own if seed in common} for protocol, own in runs.items()}
+        if not common:
+            continue
+        found[key] = {
+            "published": best_published(study),
+            **{protocol: averaged(own, DRAWS[protocol]) for protocol, own in runs.items()},
+            "difference_points": difference(runs["images"], runs["patients"]),
+        }
+        if key == "radiographs":
+            for protocol, own in runs.items():
+                against = {seed: answers.against_rest(COVID) for seed, answers in own.items()}
+                found[key][protocol]["covid_against_rest"] = averaged(against, DRAWS[protocol])["auc"]
+    taught = runs_of("outlines", "images", "figshare", "efficientnet-lite0")
+    if taught:
+        found["figshare"]["images_taught_outlines"] = averaged(taught, DRAWS["images"])
+    for name in SETS:
+        file = HERE / "protocols" / f"{name}-shortcuts.json"
+        if file.is_file() and name in found:
+            found[name]["shortcuts"] = json.loads(file.read_text(encoding="utf-8"))["parts"]
+    return found
+
+
+CURVES = {"from scratch": "efficientnet-lite0", "transfer": "efficientnet-lite0-transfer"}
+
+
+def convergence() -> dict[str, Any]:
+    """Curves of the tumour paper's training (Adam 1e-3, constant that long), from scratch and from ImageNet weights."""
+    found: dict[str, Any] = {}
+    for name, model in CURVES.items():
+        place = Path(model) / "fold-0" / "settings-0" / "inner-0"
+        file = HERE / "convergence" / "run" / place / "rounds.jsonl"
+        if not file.is_file():
+            continue
+        rounds = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        losses = [line["validation_loss"] for line in rounds]
+        lowest = int(np.argmin(losses))
+        found[name] = {
+            "training_loss": [rounded(line["loss"]) for line in rounds],
+            "validation_loss": [rounded(loss) for loss in losses],
+            "validation_accuracy": [rounded(line["validation_accuracy"]) for line in rounds],
+            "epoch_of_lowest": lowest + 1,
+            "lowest_validation_loss": rounded(losses[lowest]),
+            "accuracy_there": rounded(rounds[lowest]["validation_accuracy"]),
+            "first_epoch_at_0_9": next(
+                (n for n, line in enumerate(rounds, 1) if line["validation_accuracy"] >= 0.9), None
+            ),
+        }
+        test = HERE / "convergence" / "range-test" / place / "range_test.json"
+        if test.is_file():
+            found[name]["range_test"] = json.loads(test.read_text(encoding="utf-8"))
+    return found
+
+
+def bundle_study() -> dict[str, Any]:
+    """Out-of-fold figures of the recipe of the shipped bundle."""
+    folder = HERE / "brain-tumor-type" / "run"
+    with (folder / "samples.csv").open(encoding="utf-8", newline="") as stream:
+        groups = {row["name"]: row["group"] for row in csv.DictReader(stream)}
+    parts = [Answers(file, groups) for file in sorted(folder.glob("*/fold-*/predictions.csv"))]
+    whole = object.__new__(Answers)
+    whole.classes = parts[0].classes
+    whole.names = [name for part in parts for name in part.names]
+    whole.groups = [group for part in parts for group in part.groups]
+    whole.truth = np.concatenate([part.truth for part in parts])
+    whole.shares = np.concatenate([part.shares for part in parts])
+    own, drawn = whole.scores(), resampled(whole)
+    found: dict[str, Any] = {
+        "cases": len(whole.names),
+        "patients": len(set(whole.groups)),
+        **{key: {"value": rounded(own[key]), "interval_95": interval(drawn[key])} for key in METRICS},
+        **{key: rounded(own[key]) for key in ("f1", "loss", "ece")},
+        "folds": [{key: rounded(part.scores()[key]) for key in METRICS} for part in parts],
+        "by_class": [
+            {key: rounded(value) if isinstance(value, float) else value for key, value in line.items()}
+            for line in class_scores(whole.truth, whole.shares, whole.classes)
+        ],
+        "patients_with_errors": _patients_with_errors(whole),
+    }
+    maps = json.loads((folder / "localisation.json").read_text(encoding="utf-8"))["models"]
+    for name, model in maps.items():
+        others = json.loads((HERE / "brain-tumor-type" / "maps.json").read_text(encoding="utf-8"))
+        found["other_maps"] = others
+        found["map"] = {"model": name, **{key: value for key, value in model.items() if key != "each"}}
+    return found
+
+
+def _patients_with_errors(answers: Answers) -> dict[str, Any]:
+    """Errors are not spread evenly: how many patients have any, and how many errors the worst five have."""
+    wrong: dict[str, int] = {}
+    for group, right in zip(answers.groups, answers.shares.argmax(1) == answers.truth, strict=True):
+        if not right:
+            wrong[group] = wrong.get(group, 0) + 1
+    worst: Sequence[int] = sorted(wrong.values(), reverse=True)
+    return {"errors": sum(worst), "patients": len(wrong), "in_worst_five": sum(worst[:5])}
+
+
+def collect() -> dict[str, Any]:
+    """The document of ``figures.json``."""
+    return {
+        "schema": "cadx.results/1",
+        "brain-tumor-type": bundle_study(),
+        "protocols": protocols(),
+        "convergence": convergence(),
+    }
+
+
+if __name__ == "__main__":
+    (HERE / "figures.json").write_text(json.dumps(collect(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
