@@ -134,7 +134,8 @@ def _training(setting: Setting, made: Material, loaders: dict[str, Any], name: s
     ours = _Ours(setting, made, _network(name, made.pixels))
     times = _warm({**sides, "cadx": ours}, setting)
     detail = {**_speeds(times, len(made.files)), "precision": ours.precision, "batch": BATCH}
-    return Measured(f"{name} trained on pictures, times the straightforward loop", _ratio(times), "x", detail=detail)
+    title = f"{name} trained on pictures, times the straightforward loop"
+    return Measured(title, _ratio(times), "x", AIM, True, detail)
 
 
 def _network(name: str, pixels: int) -> nn.Module:
