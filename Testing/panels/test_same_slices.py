@@ -12,7 +12,7 @@ import pytest
 
 from cadx.child import package_environment
 from cadx.io.files import write_volume
-from cadx.library import BRAIN_PHANTOM_DEMO, shipped_bundle
+from cadx.library import BRAIN_TYPE, shipped_bundle
 from cadx.phantom.head import make_head
 from cadx.prepare.stack import Stack
 from cadx.slicer import find_cases
@@ -51,7 +51,7 @@ def test_command_line_script_console_and_panel_agree(tumor_panel, repository, fi
 
     from slicer_host import Host
 
-    asked = [form, str(files[form]), "--bundle", str(shipped_bundle(BRAIN_PHANTOM_DEMO))]
+    asked = [form, str(files[form]), "--bundle", str(shipped_bundle(BRAIN_TYPE))]
     asked += ["--slice", "3-6", "--rule", "most-confident"] if form == "--volume" else []
     expected = run(["-m", "cadx", "classify", *asked, "--out", str(tmp_path / "cli")])
     script = repository / "TumorClassifier" / "Scripts" / "classify.py"
