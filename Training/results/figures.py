@@ -157,13 +157,17 @@ def protocols() -> dict[str, Any]:
             **{protocol: averaged(own, DRAWS[protocol]) for protocol, own in runs.items()},
             "difference_points": difference(runs["images"], runs["patients"]),
         }
+        found[key]["images"]["training"] = [len(groups_of(key)) - test for test in found[key]["images"]["test"]]
         if key == "radiographs":
             for protocol, own in runs.items():
                 against = {seed: answers.against_rest(COVID) for seed, answers in own.items()}
                 found[key][protocol]["covid_against_rest"] = averaged(against, DRAWS[protocol])["auc"]
     taught = runs_of("outlines", "images", "figshare", "efficientnet-lite0")
     if taught:
-        found["figshare"]["images_taught_outlines"] = averaged(taught, DRAWS["images"])
+        found["figshare"]["images_taught_outlines"] = {
+            **averaged(taught, DRAWS["images"]),
+            "training": found["figshare"]["images"]["training"],
+        }
     for name in SETS:
         file = HERE / "protocols" / f"{name}-shortcuts.json"
         if file.is_file() and name in found:

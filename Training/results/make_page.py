@@ -204,7 +204,7 @@ def _seeds(found: dict[str, Any]) -> str:
 def _paper_row(title: str, best: dict[str, Any], ours: dict[str, Any], model: str) -> tuple[str, ...]:
     each = ", ".join(f"{value:.4f}" for value in ours["accuracy"]["each"])
     test = ours["test"][0]
-    training = round(test / 0.4) - test
+    training = ours["training"][0]
     printed = f"{best['accuracy']:.4f} ({best['model']})"
     return title, model, f"{training}, {test}", f"{ours['accuracy']['mean']:.4f} ({each})", printed if title else ""
 
