@@ -135,7 +135,7 @@ def _training(setting: Setting, made: Material, loaders: dict[str, Any], name: s
     times = _warm({**sides, "cadx": ours}, setting)
     detail = {**_speeds(times, len(made.files)), "precision": ours.precision, "batch": BATCH}
     title = f"{name} trained on pictures, times the straightforward loop"
-    return Measured(title, _ratio(times), "x", AIM, True, detail)
+    return Measured(title, _ratio(times), "x", detail=detail)
 
 
 def _network(name: str, pixels: int) -> nn.Module:
