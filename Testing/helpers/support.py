@@ -110,3 +110,15 @@ def write_dicom(
         ds.PixelData = np.round(plane).astype(np.uint16).tobytes()
         pydicom.dcmwrite(folder / f"slice-{k:03d}.dcm", ds, enforce_file_format=True)
     return folder
+
+
+def failing_third(first: int):
+    """Something to call that fails the third time; for another process to make."""
+    numbers = [first]
+
+    def run() -> None:
+        numbers.append(numbers[-1] + 1)
+        if len(numbers) > 3:
+            raise ValueError("enough")
+
+    return run

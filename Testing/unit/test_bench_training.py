@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,7 +27,7 @@ from cadx.cli import main  # noqa: E402
 from cadx.errors import InputError  # noqa: E402
 from cadx.study import trainer  # noqa: E402
 
-from support import CLASSES  # noqa: E402
+from support import CLASSES, failing_third  # noqa: E402
 
 CPU = device.Device("cpu", "a processor", "")
 
@@ -131,3 +132,18 @@ def test_a_line_without_value_is_neither_met_nor_missed(tmp_path, capsys, monkey
     assert [line["met"] for line in document["measured"]] == [None, None]
     assert document["measured"][0]["value"] is None
     assert np.isfinite(document["machine"]["cores"])
+
+
+def test_a_side_of_its_own_runs_elsewhere_and_says_what_fails():
+    from cadx.bench.apart import Apart
+    from cadx.errors import CadxError
+
+    with Apart(failing_third, 1) as side:
+        assert side._process.pid != os.getpid()
+        side()
+        side()
+        with pytest.raises(CadxError, match="ValueError: enough"):
+            side()
+    assert not side._process.is_alive()
+    with pytest.raises(CadxError, match="TypeError"):
+        Apart(failing_third)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 TINY_TRANSFORMER = {"depth": 2, "embed_dim": 48, "num_heads": 3}
+
+
+def _silent(text: str) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,11 @@ class Setting:
     def pixels(self) -> int:
         """Edge of a cell: the grid is three times as wide."""
         return 16 if self.tiny else 64
+
+    @property
+    def quiet(self) -> Setting:
+        """The same for another process: it tells nobody anything."""
+        return replace(self, note=_silent)
 
     def transformer(self, place: str | None = None) -> nn.Module:
         """The paper's network with fresh weights, always the same, on ``place`` or the CPU."""

@@ -54,7 +54,7 @@ def bench_training(
         "bound": lambda setting: bound(setting, figure),
         "profile": profile,
     }
-    # as every process that trains does; the straightforward side is measured without
+    # as every process that trains does; the straightforward side has a process of its own
     memory.keep_freed()
     rows: list[Measured] = []
     for part in PARTS:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from cadx import device
 from cadx.bench import plain_loop
+from cadx.bench.apart import Apart
 from cadx.bench.report import Measured
 from cadx.bench.setting import Setting
 from cadx.bench.timing import interleaved, medians
-from cadx.study import memory, speed, trainer
+from cadx.study import speed, trainer
 from cadx.study.optimise import optimiser_for
 from cadx.study.patch_loss import PatchLoss
 
@@ -76,10 +77,10 @@ class Step:
 def bound(setting: Setting, figure: Path | None = None) -> list[Measured]:
     """Bound and measured step, and with ``figure`` the cost of a cross-validation drawn as PNG."""
     step = Step(setting)
-    plain = _plain_step(setting)
-    for run in (step, plain):
-        run()
-    times = interleaved({"straightforward": plain, "cadx": step}, max(3, setting.repeats), note=setting.note)
+    with Apart(_plain_step, setting.quiet) as plain:
+        for run in (step, plain):
+            run()
+        times = interleaved({"straightforward": plain, "cadx": step}, max(3, setting.repeats), note=setting.note)
     middle = medians(times)
     rates = measure_rates(setting)
     least = Bound(flop_of(step), bytes_of(step), rates[f"{step.precision} flop/s"], rates["bytes/s"])
@@ -197,12 +198,7 @@ def _plain_step(setting: Setting) -> Callable[[], object]:
     step = setting.study.training.batch
     edge = 3 * setting.pixels
     batch = {"image": torch.rand(step, 2, edge, edge), "label": torch.arange(step) % 3}
-
-    def run() -> None:
-        with memory.given_back():
-            plain_loop.train_epoch(model, [batch], optimiser, setting.where)
-
-    return run
+    return lambda: plain_loop.train_epoch(model, [batch], optimiser, setting.where)
 
 
 def _best(run: Callable[[], object], setting: Setting) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cadx.bench import plain_loop
+from cadx.bench.apart import Apart
 from cadx.bench.report import Measured
 from cadx.bench.setting import Setting
 from cadx.bench.timing import Times, interleaved, medians
 from cadx.models.build import ModelSpec, build
-from cadx.study import memory, trainer
+from cadx.study import trainer
 from cadx.study.pictures import load_pictures
 from cadx.study.samples import PictureSamples
 from cadx.study.spec import AugmentationSpec, TrainingSpec
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 AIM = 2.0
 NETWORKS = ("efficientnet_lite0", "resnet18")
 BATCH = 32
+# on a GPU the transforms run beside it; on a CPU they take turns with it, and the faster of both counts
+WORKERS = (0, 2)
 EVERYTHING = AugmentationSpec(
     flip_horizontal=0.5, rotation_degrees=15, shear_degrees=5, zoom=0.1, shift=0.05, warp=0.1, light=0.1
 )
@@ -50,11 +54,10 @@ class Material:
 def pictures(setting: Setting) -> list[Measured]:
     """The input side alone, then training with both networks."""
     made = _material(setting)
-    loaders = {f"straightforward, {workers} workers": _loader(made, workers) for workers in (0, 2)}
+    loaders = {_side(workers): _loader(made.files, made.labels, made.pixels, workers) for workers in WORKERS}
     rows = [_input_side(setting, made, loaders)]
-    # on a GPU the transforms run beside it; on a CPU they take turns with it, and the faster of both counts
     for name in ("test_resnet",) if setting.tiny else NETWORKS:
-        rows.append(_training(setting, made, loaders, name))
+        rows.append(_training(setting, made, name))
     return rows
 
 
@@ -96,9 +99,13 @@ def write_pictures(folder: Path, count: int, edge: int) -> list[Path]:
     return files
 
 
-def _loader(made: Material, workers: int) -> Any:
-    batch = min(BATCH, len(made.files) // 2)
-    return plain_loop.picture_loader(made.files, made.labels, batch, made.pixels, EVERYTHING, workers=workers)
+def _side(workers: int) -> str:
+    return f"straightforward, {workers} workers"
+
+
+def _loader(files: list[Path], labels: list[int], pixels: int, workers: int) -> Any:
+    batch = min(BATCH, len(files) // 2)
+    return plain_loop.picture_loader(files, labels, batch, pixels, EVERYTHING, workers=workers)
 
 
 def _input_side(setting: Setting, made: Material, loaders: dict[str, Any]) -> Measured:
@@ -127,12 +134,12 @@ def _input_side(setting: Setting, made: Material, loaders: dict[str, Any]) -> Me
     return Measured("pictures into the network, times torchvision's DataLoader", _ratio(times), "x", AIM, True, detail)
 
 
-def _training(setting: Setting, made: Material, loaders: dict[str, Any], name: str) -> Measured:
-    sides: dict[str, Callable[[], None]] = {
-        side: _Plain(setting, _network(name, made.pixels), loader) for side, loader in loaders.items()
-    }
+def _training(setting: Setting, made: Material, name: str) -> Measured:
+    given = (setting.quiet, name, made.files, made.labels, made.pixels)
     ours = _Ours(setting, made, _network(name, made.pixels))
-    times = _warm({**sides, "cadx": ours}, setting)
+    with ExitStack() as stack:
+        plain = {_side(workers): stack.enter_context(Apart(_Plain, *given, workers)) for workers in WORKERS}
+        times = _warm({**plain, "cadx": ours}, setting)
     detail = {**_speeds(times, len(made.files)), "precision": ours.precision, "batch": BATCH}
     title = f"{name} trained on pictures, times the straightforward loop"
     return Measured(title, _ratio(times), "x", detail=detail)
@@ -148,17 +155,18 @@ def _network(name: str, pixels: int) -> nn.Module:
 class _Plain:
     """An epoch of the straightforward loop."""
 
-    def __init__(self, setting: Setting, model: nn.Module, loader: Any) -> None:
+    def __init__(
+        self, setting: Setting, name: str, files: list[Path], labels: list[int], pixels: int, workers: int
+    ) -> None:
         import torch
 
-        self._setting, self._loader = setting, loader
-        self._model = model.to(setting.where.torch)
-        self._optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+        self._setting, self._loader = setting, _loader(files, labels, pixels, workers)
+        self._model = _network(name, pixels).to(setting.where.torch)
+        self._optimiser = torch.optim.Adam(self._model.parameters(), lr=1e-3)
 
     def __call__(self) -> None:
-        with memory.given_back():
-            plain_loop.train_epoch(self._model, self._loader, self._optimiser, self._setting.where)
-            self._setting.finished()
+        plain_loop.train_epoch(self._model, self._loader, self._optimiser, self._setting.where)
+        self._setting.finished()
 
 
 class _Ours:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadx.bench import plain_loop
+from cadx.bench.apart import Apart
 from cadx.bench.report import Measured
 from cadx.bench.setting import Setting
 from cadx.bench.timing import Times, interleaved, medians
-from cadx.study import memory, speed, trainer
+from cadx.study import speed, trainer
 from cadx.study.samples import VolumeSamples
 from cadx.study.spec import TrainingSpec
 
@@ -84,12 +85,12 @@ def _measured(setting: Setting) -> tuple[Times, dict[str, Any]]:
     training = setting.study.training
     precision = trainer.training_precision("auto", setting.where, setting.transformer("meta"))
     cases = make_cases(TRAINING + VALIDATION, setting.pixels)
-    plain = _Plain(setting, cases, training.batch)
-    sides: dict[str, Any] = {"straightforward": plain, "cadx": _Ours(setting, cases, training)}
-    sides["cadx fp32"] = _Ours(setting, cases, training.model_copy(update={"precision": "fp32"}))
-    for side in sides.values():
-        side()  # what is done once only, such as choosing kernels
-    times = interleaved(sides, setting.repeats, note=setting.note)
+    with Apart(_Plain, setting.quiet, cases, training.batch) as plain:
+        sides: dict[str, Any] = {"straightforward": plain, "cadx": _Ours(setting, cases, training)}
+        sides["cadx fp32"] = _Ours(setting, cases, training.model_copy(update={"precision": "fp32"}))
+        for side in sides.values():
+            side()  # what is done once only, such as choosing kernels
+        times = interleaved(sides, setting.repeats, note=setting.note)
     chosen = speed.arrange(setting.transformer("meta"), setting.where, precision, every_token=False)
     return times, {"precision": precision, "batch": training.batch, **chosen}
 
@@ -108,10 +109,9 @@ class _Plain:
         self._optimiser = torch.optim.Adam(self._model.parameters(), lr=1e-4)
 
     def __call__(self) -> None:
-        with memory.given_back():
-            plain_loop.train_epoch(self._model, self._training, self._optimiser, self._setting.where)
-            plain_loop.evaluate(self._model, self._held, self._setting.where)
-            self._setting.finished()
+        plain_loop.train_epoch(self._model, self._training, self._optimiser, self._setting.where)
+        plain_loop.evaluate(self._model, self._held, self._setting.where)
+        self._setting.finished()
 
 
 class _Ours:

@@ -9,41 +9,21 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 # parameters of mallopt, by glibc's malloc.h
-TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -2, -3, -4, -8
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX, ARENA_MAX = -1, -2, -4, -8
 MEBI = 2**20
 NEVER = -1
 # one arena: those of other threads are no larger than 64 MiB, and what is larger would be fetched anew each time
 KEPT = {MMAP_MAX: 0, TRIM_THRESHOLD: NEVER, TOP_PAD: 256 * MEBI, ARENA_MAX: 1}
-# where glibc's own thresholds end up once large blocks have been freed
-USUAL = {MMAP_MAX: 65536, MMAP_THRESHOLD: 32 * MEBI, TRIM_THRESHOLD: 64 * MEBI, TOP_PAD: 128 * 1024}
 
 
 def keep_freed() -> bool:
     """Keep what is freed, in this process from now on; False where the C library has no such setting."""
-    return _set(KEPT)
-
-
-@contextmanager
-def given_back() -> Iterator[None]:
-    """As without :func:`keep_freed`, for as long as the block lasts: what others' programs are measured with."""
-    changed = _set(USUAL)
-    try:
-        yield
-    finally:
-        if changed:
-            keep_freed()
-
-
-def _set(values: dict[int, int]) -> bool:
     library = _glibc()
     if library is None:
         return False
-    done = [library.mallopt(name, value) == 1 for name, value in values.items()]
-    library.malloc_trim(0)
+    done = [library.mallopt(name, value) == 1 for name, value in KEPT.items()]
     return all(done)
 
 
@@ -51,5 +31,5 @@ def _glibc() -> ctypes.CDLL | None:
     if not sys.platform.startswith("linux"):
         return None
     library = ctypes.CDLL(None)
-    # musl has neither
-    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+    # musl has none
+    return library if hasattr(library, "mallopt") else None
