@@ -30,9 +30,26 @@ def figures():
     return json.loads((RESULTS / "figures.json").read_text(encoding="utf-8"))
 
 
+def differing(one, other, place="", unit=2e-4):
+    """Places that differ by more than the last digit: another processor rounds sums otherwise."""
+    # in points, of two digits
+    unit = 0.011 if place.endswith("difference_points") else unit
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        for key in one:
+            yield from differing(one[key], other[key], f"{place}/{key}", unit)
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for number, pair in enumerate(zip(one, other, strict=True)):
+            yield from differing(*pair, f"{place}/{number}", unit)
+    elif isinstance(one, float) and isinstance(other, float):
+        if abs(one - other) > unit:
+            yield place
+    elif one != other:
+        yield place
+
+
 def test_figures_follow_from_the_kept_predictions(figures):
-    again = script("figures").collect()
-    assert json.loads(json.dumps(again)) == figures
+    again = json.loads(json.dumps(script("figures").collect()))
+    assert not list(differing(again, figures))
 
 
 def test_the_page_follows_from_the_figures(figures):
@@ -84,4 +101,4 @@ def test_kept_runs_hold_no_weights_and_no_path_of_a_machine():
     assert not [path.name for path in files if path.suffix in (".safetensors", ".pt", ".pth", ".npy")]
     assert sum(path.stat().st_size for path in files) < 10e6
     texts = [path for path in files if path.suffix in (".json", ".jsonl", ".yaml", ".md", ".csv")]
-    assert not [path for path in texts if re.search(r"(/work/|/tmp/|/home/|/root/)", path.read_text(encoding="utf-8"))]
+    assert not [path for path in texts if re.search(r"(?<![\w./:])/\w+/\w+", path.read_text(encoding="utf-8"))]

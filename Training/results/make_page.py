@@ -102,8 +102,8 @@ Over {seen["right"]} right slices the map's energy inside the outline is {seen["
 
 ![Surest wrong answers, out of fold](results/brain-tumor-type/failures.png)
 
-What is aimed at is not reached in balanced accuracy, AUROC and place of the map. Networks that see more patients do better: each fold's
-trained on 72 % of them, the bundle on all. A head that starts at zero, stronger augmentation, twice the epochs or four times the weight of
+What is aimed at is not reached in balanced accuracy, AUROC and place of the map. Each fold's network trained on
+about 72 % of the patients, the bundle on all; whether that helps was not measured. A head that starts at zero, stronger augmentation, twice the epochs or four times the weight of
 the outlines were each tried once on two of these folds, at 160 pixels, and brought nothing; those runs were not kept.
 
     cadx crossval Training/results/brain-tumor-type/study.yaml --data BRAIN_TYPE --weights WEIGHTS --out RUN --workers 2 --threads 1
