@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cadx.explain.spec import USUAL, ExplanationSpec
 from cadx.geometry import Geometry
 from cadx.models.build import ModelSpec, build
 from cadx.models.bundle import Bundle, BundleSettings
@@ -33,6 +34,7 @@ def make_picture_bundle(
     temperature: float = 1.0,
     scale: float = 1.0,
     preparation: PictureSpec | None = None,
+    explanation: ExplanationSpec = USUAL,
 ) -> Bundle:
     """Random weights; ``scale`` spreads the head's, so that answers differ between pictures.
 
@@ -57,6 +59,7 @@ def make_picture_bundle(
         demo=demo,
         temperature=temperature,
         model=spec,
+        explanation=explanation,
     )
     state = build(spec).state_dict()
     for name in state:

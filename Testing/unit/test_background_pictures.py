@@ -120,7 +120,7 @@ def test_a_map_that_is_missing_over_one_slice_is_missing_here_too(
 
     case, made = PictureCase(volume, [3, 4, 5]), iter([1.0, 0.0, 2.0])
 
-    def one_empty(model, x, kind, class_index=None):
+    def one_empty(model, x, kind, class_index=None, spec=None):
         return Explained(model(x).detach(), np.full((4, 4), next(made), np.float32), "layer")
 
     monkeypatch.setattr(network, "explain", one_empty)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from cadx import network, output, slice_pictures
 from cadx.batch import read_picture_cases
@@ -15,12 +16,16 @@ from cadx.classify import Classifier
 from cadx.classify_picture import PictureClassifier, PictureOptions
 from cadx.cli import main
 from cadx.errors import BundleError, InputError
+from cadx.explain.display import HIRESCAM, kind_of
+from cadx.explain.gradcam import hirescam
 from cadx.explain.maps import Explained
+from cadx.explain.spec import ExplanationSpec
 from cadx.geometry import Geometry
 from cadx.io.files import read_volume
+from cadx.models.bundle import Bundle
 from cadx.phantom.head import NONE, TUMOUR, make_head, write_heads
 from cadx.picture_case import PictureCase
-from cadx.prepare.picture import PictureSpec, picture_of, prepare_picture
+from cadx.prepare.picture import PictureSpec, picture_of, prepare_picture, to_picture
 from cadx.prepare.picture_file import read_picture_file
 from cadx.prepare.stack import Stack
 from cadx.result import Result
@@ -281,7 +286,7 @@ def test_an_impulse_in_the_map_lands_on_its_voxel(tmp_path, monkeypatch, fit):
     classifier = PictureClassifier(make_picture_bundle(tmp_path / "b", preparation=preparation), "cpu")
     original = network.explain
 
-    def impulse(model, x, kind, class_index=None):
+    def impulse(model, x, kind, class_index=None, spec=None):
         values = np.where(x[0, 0].numpy() == x.max().item(), 1.0, 0.0).astype(np.float32)
         return Explained(original(model, x, kind, class_index).logits, values, "")
 
@@ -327,7 +332,7 @@ def test_grad_cam_has_one_scale_and_speaks_of_the_answer(cnn, head):
 
 
 def test_an_empty_map_is_said_and_not_drawn(cnn, head, tmp_path, monkeypatch):
-    def empty(model, x, kind, class_index=None):
+    def empty(model, x, kind, class_index=None, spec=None):
         return Explained(model(x).detach(), np.zeros((4, 4), np.float32), "layer")
 
     monkeypatch.setattr(network, "explain", empty)
@@ -433,6 +438,41 @@ def test_heads_are_a_cohort_and_a_table(tmp_path):
     assert is_synthetic(tmp_path / "heads")
     assert [s.label for s in read_cohort(tmp_path / "heads", ("image",)).samples] == [TUMOUR, NONE]
     assert [row.case for row in read_picture_cases(table)] == ["head-0000", "head-0001"]
+
+
+def test_a_bundle_names_its_map_and_its_layer(folder, head, cnn):
+    chosen = ExplanationSpec(method="hirescam", layer="layer3", score="log-odds")
+    bundle = make_picture_bundle(
+        folder / "named", KINDS, negative=(), architecture="test_resnet", scale=30, explanation=chosen
+    )
+    named = PictureClassifier(Bundle.load(bundle.folder), "cpu")
+    reading = named.classify(PictureCase(head.volume))
+    usual = cnn.classify(PictureCase(head.volume))
+    explanation = reading.result.explanation
+    assert explanation["method"].startswith("HiResCAM")
+    assert explanation["layer"] == "layer3"
+    assert explanation["class"] == reading.result.label
+    assert kind_of(explanation) is HIRESCAM
+    assert max(r.own_map.max() for r in reading.slices if r.own_map is not None) == pytest.approx(1)
+    assert reading.attention.geometry.is_close(usual.attention.geometry)
+    assert not np.array_equal(reading.attention.voxels, usual.attention.voxels)
+    torch = pytest.importorskip("torch")
+    x = torch.from_numpy(prepare_picture(reading.slices[3].view.picture.pixels, named.preparation))[None]
+    answer = named.bundle.settings.classes.index(reading.result.label)
+    own = hirescam(named.model, x, answer, "layer3", "log-odds")[0][0].numpy()
+    shown = to_picture(own, named.preparation, reading.slices[3].view.picture.shape)
+    np.testing.assert_allclose(
+        reading.slices[3].own_map / reading.slices[3].own_map.max(), shown / shown.max(), atol=1e-5
+    )
+
+
+def test_a_bundle_that_names_a_layer_it_lacks_says_so(folder, head):
+    chosen = ExplanationSpec(method="hirescam", layer="layer9")
+    bundle = make_picture_bundle(folder / "lacking", architecture="test_resnet", explanation=chosen)
+    with pytest.raises(InputError, match="has no layer 'layer9'"):
+        PictureClassifier(bundle, "cpu").classify(PictureCase(head.volume, [3]))
+    with pytest.raises(ValidationError, match="name one of them"):
+        ExplanationSpec(layer="layer3")
 
 
 # --- command line

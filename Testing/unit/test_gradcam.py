@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 timm = pytest.importorskip("timm")
 
 from cadx.errors import InputError  # noqa: E402
-from cadx.explain.gradcam import gradcam, target_layer  # noqa: E402
+from cadx.explain.gradcam import gradcam, hirescam, require_layer, target_layer  # noqa: E402
 from cadx.models import registry  # noqa: E402
 from cadx.models.build import ModelSpec, build  # noqa: E402
 from cadx.models.parts import head_names  # noqa: E402
@@ -113,6 +113,57 @@ def test_the_map_is_that_of_the_library(name):
     assert abs(scale_cam_image(shown.numpy(), (64, 64)) - expected).max() < 0.03
 
 
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
+def test_the_map_place_by_place_is_that_of_the_library(name):
+    library = pytest.importorskip("pytorch_grad_cam")
+    from pytorch_grad_cam.utils.image import scale_cam_image
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    transformer = name.startswith("vit")
+    model, x = network(name, 64, {"depth": 2} if transformer else {}, channels=3)
+    model.get_parameter(head_names(model)[0]).data *= 1e4  # the library adds 1e-7 to what it divides by
+
+    def grid(tokens):
+        return tokens[:, 1:].transpose(1, 2).unflatten(2, (4, 4))
+
+    inner = "blocks.0.norm2" if transformer else "layer3"
+    shown, logits, layer = hirescam(model, x, layer=inner)
+    assert layer == inner
+    targets = [ClassifierOutputTarget(int(index)) for index in logits.argmax(1)]
+    reshape = grid if transformer else None
+    with library.HiResCAM(model, [model.get_submodule(layer)], reshape_transform=reshape) as cam:
+        expected = cam(x, targets)
+    assert shown.any()
+    # the library scales before and after it puts layers together
+    scaled = scale_cam_image(scale_cam_image(shown.numpy(), (64, 64)))
+    assert abs(scaled - expected).max() < 0.01
+
+
+@pytest.mark.parametrize("method", [gradcam, hirescam])
+def test_log_odds_derive_what_sets_a_class_apart(method):
+    model, x = network("resnet18", 64)
+    kept = []
+    handle = model.layer3.register_forward_hook(lambda module, given, out: kept.append(out))
+    logits = model.eval()(x)
+    handle.remove()
+    shares = logits.softmax(1)
+    # the log-odds of class 1 are log(p / (1 - p))
+    (slopes,) = torch.autograd.grad((shares[:, 1] / (1 - shares[:, 1])).log().sum(), kept)
+    if method is gradcam:
+        slopes = slopes.mean(dim=(2, 3), keepdim=True)
+    expected = (slopes * kept[0]).sum(1).relu().detach()
+    shown = method(model, x, 1, "layer3", "log-odds")[0]
+    assert torch.allclose(shown, expected, rtol=1e-3, atol=1e-6 * float(expected.max()))
+    assert not torch.allclose(shown, method(model, x, 1, "layer3")[0], rtol=1e-2)
+
+
+def test_what_speaks_for_all_classes_alike_drops_out_of_the_log_odds():
+    model, x = network("resnet18", 64)
+    model.fc.weight.data[:] = model.fc.weight.data[:1]
+    assert hirescam(model, x, 1, "layer3")[0].max() > 1e-3
+    assert hirescam(model, x, 1, "layer3", "log-odds")[0].max() < 1e-3 * hirescam(model, x, 1, "layer3")[0].max()
+
+
 def test_frozen_networks_are_explained_too():
     model, x = network("resnet18", 64)
     expected = gradcam(model, x)[0]
@@ -147,6 +198,10 @@ def test_a_layer_by_name_and_wrong_ones():
     model, x = network("resnet18", 64)
     assert gradcam(model, x, layer="layer2")[0].shape == (2, 8, 8)
     assert target_layer(model) == "layer4"
+    require_layer(model, None)
+    require_layer(model, "layer4.1")
+    with pytest.raises(InputError, match="has no layer 'layer9'"):
+        require_layer(model, "layer9")
     with pytest.raises(InputError, match="has no layer 'layer9'"):
         gradcam(model, x, layer="layer9")
     with pytest.raises(InputError, match="has no places"):

@@ -81,6 +81,18 @@ def test_every_kind_of_network_learns_from_outlines(tmp_path, name):
     assert set(left.state) == set(network(name).state_dict())
 
 
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+def test_late_fusion_learns_from_outlines(name):
+    model = build(ModelSpec(architecture=name, channels=3, classes=2, image_pixels=EDGE, fusion="late"))
+    loss = PatchLoss(model, TrainingSpec(lesion_weight=1.0), None, True)
+    inputs = spots().batch(torch.arange(4), AugmentationSpec(), torch.Generator())
+    loss(inputs, torch.tensor([0, 1, 0, 1])).backward()
+    assert loss.head.in_features == 3 * model.branches[0].num_features
+    assert loss.head.weight.grad.abs().max() > 0
+    bodies = [parameter for branch in model.branches for parameter in branch.parameters()]
+    assert all(parameter.grad is not None for parameter in bodies)
+
+
 def test_a_place_is_named_by_its_outline():
     loss = PatchLoss(network(), TrainingSpec(lesion_weight=1.0), None, True)
     inputs = spots().batch(torch.arange(4), AugmentationSpec(), torch.Generator())

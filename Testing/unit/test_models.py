@@ -101,6 +101,23 @@ def test_late_fusion_is_one_linear_layer_over_the_class_tokens():
     assert not torch.equal(*(branch.patch_embed.proj.weight for branch in model.branches))
 
 
+@pytest.mark.parametrize(
+    "name", ["vit_tiny_patch16_224", "resnet18", "mobilenetv2_100", "swin_tiny_patch4_window7_224"]
+)
+def test_late_fusion_has_the_features_of_its_branches_at_each_place(name):
+    options = TINY if name.startswith("vit") else {}
+    model = build(spec(name, 2, 224 if name.startswith("swin") else 64, "late", **options)).eval()
+    x = torch.rand(2, 2, *(2 * [224 if name.startswith("swin") else 64]))
+    with torch.inference_mode():
+        features = model.forward_features(x)
+        second = model.branches[1].forward_features(x[:, 1:])
+        whole = model.forward_head(features)
+        assert torch.allclose(whole, model(x), atol=1e-5)
+    axis = features.shape.index(model.num_features)
+    assert torch.equal(features.narrow(axis, model.num_features - second.shape[axis], second.shape[axis]), second)
+    assert features.numel() == 2 * second.numel()
+
+
 def test_rollout_of_late_fusion_is_the_mean_of_its_branches():
     model = build(spec("vit_tiny_patch16_224", 2, 64, "late", **TINY)).eval()
     x = torch.rand(2, 2, 64, 64)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cadx.case import Case
 from cadx.errors import RefusedError
-from cadx.explain.display import GRADCAM, MapKind
+from cadx.explain.display import MapKind
 from cadx.explain.maps import map_kind
 from cadx.models.bundle import Bundle
 from cadx.network import EMPTY_MAP, LoadedBundle, describe_explanation, no_map, versions
@@ -141,9 +141,9 @@ class Classifier(LoadedBundle):
         """Grade a prepared case."""
         report = progress or (lambda stage, fraction: None)
         windows = prepared.windows() if options.windows == "all" else [prepared.window(options.start)]
-        kind = map_kind(self.model) if options.explain else None
-        # Grad-CAM speaks of one class: with several windows, of the one that all of them together say
-        later = kind is GRADCAM and len(windows) > 1
+        kind = map_kind(self.model, self.bundle.settings.explanation) if options.explain else None
+        # such a map speaks of one class: with several windows, of the one that all of them together say
+        later = kind is not None and kind.of_one_class and len(windows) > 1
         readings, layer = [], ""
         for index, window in enumerate(windows):
             reading, layer = self._read_window(prepared, window, None if later else kind)
@@ -154,7 +154,7 @@ class Classifier(LoadedBundle):
             readings, layer = self._explained_later(prepared, readings, kind, int(probabilities.argmax()))
         if any(r.grid_map is None for r in readings):
             kind = None
-        elif kind is GRADCAM:
+        elif kind is not None and kind.of_one_class:
             readings = _relative_to_maximum(readings)
         shown = readings[int(np.argmax([r.probabilities[probabilities.argmax()] for r in readings]))]
         attention = _mean_map(prepared, readings) if shown.grid_map is not None else None
@@ -270,7 +270,7 @@ def request_sha256(bundle: Bundle, case: Case, options: Options) -> str:
 
 
 def _relative_to_maximum(readings: list[WindowReading]) -> list[WindowReading]:
-    """Grad-CAM of all windows on one scale, 0..1; no map where it is 0 everywhere."""
+    """Maps of one class of all windows on one scale, 0..1; no map where it is 0 everywhere."""
     highest = max((float(r.grid_map.max()) for r in readings if r.grid_map is not None), default=0.0)
     if not highest > 0:
         return [replace(r, grid_map=None) for r in readings]

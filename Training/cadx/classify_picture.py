@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadx.errors import InputError
-from cadx.explain.display import GRADCAM, MapKind
+from cadx.explain.display import MapKind
 from cadx.explain.maps import map_kind
 from cadx.models.bundle import Bundle, BundleSettings
 from cadx.network import LoadedBundle, describe_explanation, no_map, versions
@@ -143,9 +143,9 @@ class PictureClassifier(LoadedBundle):
         report: Progress,
         command: tuple[str, ...],
     ) -> PictureReading:
-        kind = map_kind(self.model) if options.explain else None
-        # Grad-CAM speaks of one class: with several slices, of the one that the rule gives
-        later = kind is GRADCAM and len(views) > 1
+        kind = map_kind(self.model, self.bundle.settings.explanation) if options.explain else None
+        # such a map speaks of one class: with several slices, of the one that the rule gives
+        later = kind is not None and kind.of_one_class and len(views) > 1
         steps = len(views) * (2 if later else 1)
         readings, layer = [], ""
         for number, (view, tensor) in enumerate(zip(views, tensors, strict=True)):
@@ -161,11 +161,11 @@ class PictureClassifier(LoadedBundle):
                 report("classify", (len(views) + number + 1) / steps)
         if all(r.own_map is None for r in readings):
             kind = None
-        elif kind is GRADCAM:
+        elif kind is not None and kind.of_one_class:
             readings = _relative_to_maximum(readings)
         drawn = any(r.own_map is not None for r in readings)
         explanation = describe_explanation(kind, options.explain, layer, drawn)
-        if explanation is not None and kind is GRADCAM and drawn:
+        if explanation is not None and kind is not None and kind.of_one_class and drawn:
             explanation["class"] = self.bundle.settings.classes[int(probabilities.argmax())]
         result = self._result(case, options, readings, probabilities, shown, explanation, command)
         return PictureReading(result, case, tuple(readings), shown, _put_back(case, readings) if drawn else None)
@@ -315,7 +315,7 @@ def _describe_rule(case: PictureCase, rule: Rule, readings: list[SliceReading], 
 
 
 def _relative_to_maximum(readings: list[SliceReading]) -> list[SliceReading]:
-    """Grad-CAM of all slices on one scale, 0..1; no map over a slice where it is 0 everywhere."""
+    """Maps of one class of all slices on one scale, 0..1; no map over a slice where it is 0 everywhere."""
     highest = max((float(r.own_map.max()) for r in readings if r.own_map is not None), default=0.0)
     return [
         replace(r, own_map=None if r.own_map is None or not r.own_map.max() > 0 else r.own_map / highest)

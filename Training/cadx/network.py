@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NO_METHOD = "none"
-EMPTY_MAP = "Grad-CAM is 0 everywhere: no part of the image speaks for the grade by itself, so there is no map to show."
+EMPTY_MAP = "The map is 0 everywhere: no part of the image speaks for the grade by itself, so there is no map to show."
 
 
 class LoadedBundle:
@@ -107,7 +107,7 @@ class LoadedBundle:
         x = torch.from_numpy(tensor)[None].to(self.device.torch)
         with device.autocast(self.device.kind, self.precision):
             if kind is not None:
-                return explain(self.model, x, kind, class_index)
+                return explain(self.model, x, kind, class_index, self.bundle.settings.explanation)
             with torch.inference_mode():
                 return Explained(self.model(x), None)
 

@@ -41,7 +41,7 @@ class MapKind:
         """Lower and upper end of the colour scale.
 
         Of attention, what lies below the average (1) is not drawn, and the scale spans at least 1 to 1.5, so that a
-        map which is nearly even looks faint, as it should. Grad-CAM has 0 to 1.
+        map which is nearly even looks faint, as it should. Grad-CAM and HiResCAM have 0 to 1.
         """
         if not self.relative_to_average:
             return 0.0, 1.0
@@ -57,9 +57,14 @@ class MapKind:
         return f"{value:.1f} x" if self.relative_to_average else f"{100 * value:.0f} %"
 
     @property
+    def of_one_class(self) -> bool:
+        """Whether it speaks of one class, and is shown relative to its maximum over a case."""
+        return not self.relative_to_average
+
+    @property
     def word(self) -> str:
         """Within a sentence."""
-        return self.name if self.name.isupper() or "-" in self.name else self.name.lower()
+        return self.name.lower() if self.name.istitle() else self.name
 
 
 ATTENTION = MapKind(
@@ -80,7 +85,16 @@ GRADCAM = MapKind(
     text="Where feature maps speak for the class, coarsely; it does not show that a region caused the grade.",
     relative_to_average=False,
 )
-KINDS = (ATTENTION, GRADCAM)
+HIRESCAM = MapKind(
+    name="HiResCAM",
+    file="hirescam.nii.gz",
+    method="HiResCAM (Draelos and Carin, 2020)",
+    unit="relative to its maximum (1 = highest)",
+    scale="HiResCAM, relative to its maximum",
+    text="Where features speak for the class, place by place; it does not show that a region caused the grade.",
+    relative_to_average=False,
+)
+KINDS = (ATTENTION, GRADCAM, HIRESCAM)
 
 
 def kind_of(explanation: Mapping[str, Any] | None) -> MapKind | None:

@@ -1,10 +1,10 @@
-"""Grad-CAM (Selvaraju et al., ICCV 2017), for images and volumes."""
+"""Grad-CAM (Selvaraju et al., ICCV 2017) and HiResCAM (Draelos and Carin, arXiv:2011.08891), for images and volumes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cadx.errors import InputError
 
@@ -13,10 +13,15 @@ if TYPE_CHECKING:
 
 LEAST_SIDE = 2
 USUAL_PIXELS = {2: 224, 3: 96}
+Score = Literal["logit", "log-odds"]
 
 
 def gradcam(
-    model: nn.Module, x: Tensor, class_index: int | Sequence[int] | None = None, layer: str | None = None
+    model: nn.Module,
+    x: Tensor,
+    class_index: int | Sequence[int] | None = None,
+    layer: str | None = None,
+    score: Score = "logit",
 ) -> tuple[Tensor, Tensor, str]:
     """What in the last feature map speaks for a class.
 
@@ -35,6 +40,9 @@ def gradcam(
     layer
         Name of a module; :func:`target_layer` by default. For late fusion a module of the branches, whose maps count
         as those of one layer.
+    score
+        What the gradient is of: the class's logit, or its log-odds against all other classes (the logit less the
+        log-sum-exp of theirs).
 
     Returns
     -------
@@ -47,6 +55,37 @@ def gradcam(
     InputError
         If there is no such layer, or it has no places.
     """
+
+    def averaged(maps: Tensor, slopes: Tensor) -> Tensor:
+        return maps * slopes.mean(dim=tuple(range(2, x.ndim)), keepdim=True)
+
+    return _class_activation(model, x, class_index, layer, score, averaged)
+
+
+def hirescam(
+    model: nn.Module,
+    x: Tensor,
+    class_index: int | Sequence[int] | None = None,
+    layer: str | None = None,
+    score: Score = "logit",
+) -> tuple[Tensor, Tensor, str]:
+    """What in a feature map speaks for a class, place by place.
+
+    As :func:`gradcam`, but each place is weighted by the gradient there instead of the gradient's mean over places
+    (Eq. 4 of HiResCAM), so that a map of a layer before the last keeps its aim.
+    """
+    return _class_activation(model, x, class_index, layer, score, lambda maps, slopes: maps * slopes)
+
+
+def _class_activation(
+    model: nn.Module,
+    x: Tensor,
+    class_index: int | Sequence[int] | None,
+    layer: str | None,
+    score: Score,
+    weighted: Callable[[Tensor, Tensor], Tensor],
+) -> tuple[Tensor, Tensor, str]:
+    """The weighted feature maps' sum, where positive; ``weighted`` takes maps and slopes, (B, features, places...)."""
     import torch
 
     with torch.inference_mode(False), torch.enable_grad(), _evaluating(model):
@@ -61,12 +100,11 @@ def gradcam(
                 handle.remove()
         if not kept:
             raise InputError(f"The layer '{layer}' takes no part in the network's answer; choose another one.")
-        score = logits.gather(1, _classes(logits, class_index)[:, None]).sum()
-        gradients = torch.autograd.grad(score, kept)
+        told = _score(logits, _classes(logits, class_index)[:, None], score)
+        gradients = torch.autograd.grad(told.sum(), kept)
     maps = [_places(model, layer, t.detach().float(), x.ndim) for t in kept]
     slopes = [_places(model, layer, g.float(), x.ndim) for g in gradients]
-    places = tuple(range(2, x.ndim))
-    sums = [(m * g.mean(dim=places, keepdim=True)).sum(dim=1) for m, g in zip(maps, slopes, strict=True)]
+    sums = [weighted(m, g).sum(dim=1) for m, g in zip(maps, slopes, strict=True)]
     return torch.stack(sums).sum(dim=0).relu(), logits.detach(), layer
 
 
@@ -98,6 +136,18 @@ def target_layer(model: nn.Module, x: Tensor | None = None) -> str:
     if not seen:
         raise InputError(f"{type(model).__name__} keeps no places in its layers, so Grad-CAM cannot explain it.")
     return seen[-1]
+
+
+def require_layer(model: nn.Module, layer: str | None) -> None:
+    """Refuse the name of a module that a network does not have; None is no name.
+
+    Raises
+    ------
+    InputError
+        If there is no such module.
+    """
+    if layer is not None:
+        _modules(model, layer)
 
 
 def _as_any(model: nn.Module) -> Any:
@@ -158,6 +208,14 @@ def _classes(logits: Tensor, wanted: int | Sequence[int] | None) -> Tensor:
     if wanted is None:
         return logits.argmax(dim=1)
     return torch.as_tensor(wanted, device=logits.device).expand(len(logits))
+
+
+def _score(logits: Tensor, chosen: Tensor, score: Score) -> Tensor:
+    """(B, 1) of the classes ``chosen`` (B, 1)."""
+    own = logits.gather(1, chosen)
+    if score == "logit":
+        return own
+    return own - logits.scatter(1, chosen, float("-inf")).logsumexp(dim=1, keepdim=True)
 
 
 def _places(model: nn.Module, layer: str, tokens: Tensor, dimensions: int) -> Tensor:

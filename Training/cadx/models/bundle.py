@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from cadx.errors import BundleError, InputError
+from cadx.explain.spec import ExplanationSpec
 from cadx.io.jsonfile import JsonError, read_json
 from cadx.models.build import ModelSpec
 from cadx.prepare.picture import SCHEMA as PICTURE_SCHEMA
@@ -47,6 +48,7 @@ class BundleSettings(Strict):
     demo: bool = False
     temperature: float = Field(default=1.0, gt=0, le=100)
     model: ModelSpec
+    explanation: ExplanationSpec = ExplanationSpec()
     training: dict[str, Any] = Field(default_factory=dict)
 
     model_config = {**Strict.model_config, "populate_by_name": True}

@@ -35,6 +35,49 @@ class LateFusion(nn.Module):
         found = [branch(x[:, index : index + 1]) for index, branch in enumerate(self.branches)]
         return self.head(torch.cat(found, dim=1))
 
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The branches' last features at each place beside each other: tokens (B, N, features) or maps as theirs are.
+
+        Of networks of timm's alone, as are all names below.
+        """
+        found = [branch.forward_features(x[:, i : i + 1]) for i, branch in enumerate(self._networks)]
+        return torch.cat(found, dim=self._features_at(found[0]))
+
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Logits (B, classes) of :meth:`forward_features`."""
+        widths = [int(branch.num_features) for branch in self._networks]
+        parts = features.split(widths, dim=self._features_at(features))
+        pooled = [branch.forward_head(part) for branch, part in zip(self._networks, parts, strict=True)]
+        return self.head(torch.cat(pooled, dim=1))
+
+    @property
+    def num_features(self) -> int:
+        """At each place, of all branches together."""
+        return sum(int(branch.num_features) for branch in self._networks)
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """Tokens before the patches', of vision transformers."""
+        return int(self._networks[0].num_prefix_tokens)
+
+    @property
+    def patch_embed(self) -> Any:
+        """The first branch's, whose grid is that of all."""
+        return self._networks[0].patch_embed
+
+    @property
+    def output_fmt(self) -> str:
+        """Axis order of the branches' maps, "NCHW" where they do not say."""
+        return str(getattr(self._networks[0], "output_fmt", "NCHW"))
+
+    @property
+    def _networks(self) -> list[Any]:
+        return list(self.branches)
+
+    def _features_at(self, features: Tensor) -> int:
+        """Which axis holds the features."""
+        return features.ndim - 1 if features.ndim == 3 or self.output_fmt == "NHWC" else 1
+
 
 def _width(branch: Any) -> int:
     """Features of a network without head."""

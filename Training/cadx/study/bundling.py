@@ -9,6 +9,7 @@ from typing import Any
 
 from cadx import __version__
 from cadx.classify import versions
+from cadx.explain.spec import USUAL, ExplanationSpec
 from cadx.io.jsonfile import read_json
 from cadx.models.build import ModelSpec
 from cadx.models.bundle import Bundle, BundleSettings
@@ -34,6 +35,7 @@ class Making:
     preparation: PreparationSpec | PictureSpec
     temperature: float | None
     synthetic: bool
+    explanation: ExplanationSpec = USUAL
     training: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -79,6 +81,7 @@ def settings_of(making: Making) -> BundleSettings:
         demo=making.synthetic,
         temperature=making.temperature or 1.0,
         model=making.model,
+        explanation=making.explanation,
         training={"synthetic": making.synthetic, **making.training},
     )
 

@@ -19,6 +19,7 @@ import numpy as np
 from cadx.errors import InputError, MissingDependencyError
 from cadx.evaluate.intervals import bootstrap
 from cadx.evaluate.metrics import classification_metrics
+from cadx.explain.gradcam import require_layer
 from cadx.io.jsonfile import read_json
 from cadx.models.build import build
 from cadx.study import folds as splitting
@@ -283,6 +284,7 @@ class _Run:
             source.preparation(entry, learnt),
             read_json(folder / SELECTION)["temperature"],
             self._synthetic,
+            entry.explanation,
             training_record(
                 self.study,
                 final,
@@ -384,7 +386,7 @@ def _require_models(request: CrossvalRequest, source: Source) -> None:
     for name in plan.models:
         entry = plan.study.model(name)
         try:
-            build(source.model(entry), device="meta")
+            require_layer(build(source.model(entry), device="meta"), entry.explanation.layer)
             require_weights(plan, entry)
         except MAY_FAIL as error:
             if request.named:

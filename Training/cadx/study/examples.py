@@ -1,4 +1,4 @@
-"""Pictures of right and wrong test cases with what the model looked at: rollout for transformers, else Grad-CAM."""
+"""Pictures of right and wrong test cases with what the model looked at: the map that the study names for it."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ def _draw(
     classes = shop.study.class_names
     graded, true = int(logits[index].argmax()), int(samples.labels[index])
     inputs = samples.batch(torch.tensor([index]))
-    kind = map_kind(model)
-    found = explain(model, inputs.to(shop.where.torch), kind, graded)
+    kind = map_kind(model, entry.explanation)
+    found = explain(model, inputs.to(shop.where.torch), kind, graded, entry.explanation)
     share = float(softmax(logits[index : index + 1])[0, graded])
     right = graded == true
     title = f"{classes[true]}, graded {classes[graded]} ({share:.0%})"

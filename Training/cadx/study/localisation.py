@@ -90,8 +90,10 @@ def localise(run: Path, plan: Callable[[Run], WorkshopPlan], note: Callable[[str
         placed = [one for fold in model.tested for one in _fold(found, shop, model.entry, fold.name)]
         if not placed:
             raise InputError(f"No test case of {run.name} has a mask; add a column 'mask' to the table.")
-        method = map_kind(kept_model(shop, model.entry, weights_of(found, model.entry, model.tested[0].name))).method
-        models[model.entry.name] = {"method": method, **described(placed)}
+        network = kept_model(shop, model.entry, weights_of(found, model.entry, model.tested[0].name))
+        method = map_kind(network, model.entry.explanation).method
+        explanation = model.entry.explanation.model_dump(mode="json")
+        models[model.entry.name] = {"method": method, "explanation": explanation, **described(placed)}
         note(f"{model.entry.name}: {sentence(models[model.entry.name])}")
     return {"schema": SCHEMA, "study": found.study.name, "models": models, "disclaimer": DISCLAIMER}
 
@@ -145,13 +147,13 @@ def _fold(run: Run, shop: Workshop, entry: ModelEntry, fold: str) -> list[Placed
     if not isinstance(samples, PictureSamples) or samples.lesions is None:
         return []
     model = kept_model(shop, entry, weights_of(run, entry, fold))
-    kind = map_kind(model)
+    kind = map_kind(model, entry.explanation)
     found = []
     for index, name in enumerate(samples.names):
         mask = samples.lesions[index].numpy().astype(bool)
         if not mask.any():
             continue
-        told = explain(model, samples.batch(torch.tensor([index])).to(shop.where.torch), kind)
+        told = explain(model, samples.batch(torch.tensor([index])).to(shop.where.torch), kind, spec=entry.explanation)
         if told.own_map is None:
             continue
         right = int(told.logits[0].argmax()) == int(samples.labels[index])

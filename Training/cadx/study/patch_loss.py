@@ -50,7 +50,8 @@ class PatchLoss:
             return
         if not masked:
             raise InputError("A lesion weight needs lesion masks; add a column 'lesion' to the table of cases.")
-        if not all(hasattr(model, needed) for needed in NEEDED):
+        networks = getattr(model, "branches", None) or [model]
+        if not all(hasattr(network, needed) for network in networks for needed in NEEDED):
             raise InputError("A lesion weight needs a network of timm's; choose another model or leave it out.")
         outcomes = 1 + int(self._model.num_classes)
         self.head = torch.nn.Linear(int(self._model.num_features), outcomes, device=device)

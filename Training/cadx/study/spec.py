@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from cadx.explain.spec import ExplanationSpec
 from cadx.models.build import ModelOption
 from cadx.models.pretrained import FirstLayer, Positions
 from cadx.prepare.picture import PictureSpec
@@ -94,7 +95,7 @@ class ModelEntry(Strict):
     ``with_head`` takes the classifier from the weights too, as for a bundle of the same classes.
     ``weights``: "none" (random), "timm" (that library's published weights, downloaded when asked for) or the path of a
     safetensors, pth or npz file. ``channels``: those of the preparation that it sees; all by default. ``normalise``: of
-    pictures, "unit" leaves 0..1, "imagenet" takes ImageNet's mean and deviation.
+    pictures, "unit" leaves 0..1, "imagenet" takes ImageNet's mean and deviation. ``explanation``: the map drawn of it.
     """
 
     name: Slug
@@ -109,6 +110,7 @@ class ModelEntry(Strict):
     zero_head: bool = False
     with_head: bool = False
     normalise: Literal["unit", "imagenet"] = "unit"
+    explanation: ExplanationSpec = ExplanationSpec()
 
 
 class RowSpec(Strict):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cadx import device
 from cadx.errors import InputError
 from cadx.evaluate.metrics import classification_metrics
+from cadx.explain.gradcam import require_layer
 from cadx.io.jsonfile import JsonError, read_json
 from cadx.models.build import build
 from cadx.models.bundle import WEIGHTS as BUNDLE_WEIGHTS
@@ -147,8 +148,10 @@ def _kept_aside(
 def _draft(request: TrainRequest, study: StudySpec, entry: ModelEntry, source: Source, synthetic: bool) -> Making:
     """The bundle before training, so that what it could not be made of is known now."""
     model = source.model(entry)
-    build(model, device="meta")
-    draft = Making(study, request.name, model, source.preparation(entry, Learnt(())), None, synthetic)
+    require_layer(build(model, device="meta"), entry.explanation.layer)
+    draft = Making(
+        study, request.name, model, source.preparation(entry, Learnt(())), None, synthetic, entry.explanation
+    )
     settings_of(draft)
     require_weights(request.plan, entry)
     return draft
@@ -201,6 +204,7 @@ def from_bundle(bundle: Bundle, study: StudySpec) -> Plan:
         weights=Path(BUNDLE_WEIGHTS).name,
         with_head=True,
         normalise="imagenet" if normalised else "unit",
+        explanation=settings.explanation,
     )
     changed = study.model_copy(update={"input": given, "models": (entry,), "tables": ()})
     return Plan(changed, (entry.name,), {entry.name: str(bundle.folder / BUNDLE_WEIGHTS)})

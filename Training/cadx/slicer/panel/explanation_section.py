@@ -9,7 +9,7 @@ import ctk
 import qt
 from slicer.i18n import tr as _
 
-from cadx.explain.display import ATTENTION, MapKind
+from cadx.explain.display import ATTENTION, GRADCAM, HIRESCAM, MapKind
 from cadx.slicer.panel.forms import button, form_with_room_below
 from cadx.slicer.panel.pixels import to_pixmap
 from cadx.slicer.tiles import legend_pixels
@@ -79,7 +79,11 @@ class ExplanationSection:
             "Grad-CAM shows where the network's feature maps speak for the answer. It is coarse; it does not show that "
             "a region caused the answer, and it is no outline of a lesion."
         )
-        self._sentence.setText(rollout if kind is ATTENTION else gradcam)
+        hirescam = _(
+            "HiResCAM shows where the network's features speak for the answer, place by place. It does not show that "
+            "a region caused the answer, and it is no outline of a lesion."
+        )
+        self._sentence.setText({ATTENTION: rollout, GRADCAM: gradcam, HIRESCAM: hirescam}[kind])
 
     def show_on(self, index: int) -> None:
         """As a user's choice of a place."""
@@ -107,11 +111,11 @@ class ExplanationSection:
             "Left {low:.1f}, right {high:.1f} times the average attention; drawn from {lowest:.1f} times on. "
             "Colours are scaled anew for each case."
         )
-        maximum = _(
-            "Left {low:.0%}, right {high:.0%} of the highest Grad-CAM of this case; drawn from {lowest:.0%} on."
-        )
+        maximum = _("Left {low:.0%}, right {high:.0%} of the highest {map} of this case; drawn from {lowest:.0%} on.")
         text = averages if self._kind is ATTENTION else maximum
-        self._scale.setText(text.format(low=low, high=high, lowest=low + drawn_from * (high - low)))
+        self._scale.setText(
+            text.format(map=self._kind.name, low=low, high=high, lowest=low + drawn_from * (high - low))
+        )
 
 
 def _slider(tip: str) -> Any:
