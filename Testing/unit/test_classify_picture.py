@@ -17,7 +17,7 @@ from cadx.classify_picture import PictureClassifier, PictureOptions
 from cadx.cli import main
 from cadx.errors import BundleError, InputError
 from cadx.explain.display import HIRESCAM, kind_of
-from cadx.explain.gradcam import hirescam
+from cadx.explain.hirescam import hirescam
 from cadx.explain.maps import Explained
 from cadx.explain.spec import ExplanationSpec
 from cadx.geometry import Geometry
@@ -473,6 +473,8 @@ def test_a_bundle_that_names_a_layer_it_lacks_says_so(folder, head):
         PictureClassifier(bundle, "cpu").classify(PictureCase(head.volume, [3]))
     with pytest.raises(ValidationError, match="name one of them"):
         ExplanationSpec(layer="layer3")
+    with pytest.raises(ValidationError, match="goes with the method"):
+        ExplanationSpec(method="grad-cam", sharpened_by="layer2")
 
 
 # --- command line

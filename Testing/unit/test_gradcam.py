@@ -6,7 +6,8 @@ torch = pytest.importorskip("torch")
 timm = pytest.importorskip("timm")
 
 from cadx.errors import InputError  # noqa: E402
-from cadx.explain.gradcam import gradcam, hirescam, require_layer, target_layer  # noqa: E402
+from cadx.explain.gradcam import gradcam, require_layers, target_layer  # noqa: E402
+from cadx.explain.hirescam import contributions, hirescam  # noqa: E402
 from cadx.models import registry  # noqa: E402
 from cadx.models.build import ModelSpec, build  # noqa: E402
 from cadx.models.parts import head_names  # noqa: E402
@@ -157,6 +158,27 @@ def test_log_odds_derive_what_sets_a_class_apart(method):
     assert not torch.allclose(shown, method(model, x, 1, "layer3")[0], rtol=1e-2)
 
 
+def test_a_finer_layer_sharpens_within_what_the_coarse_one_shows():
+    model, x = network("resnet18", 64)
+    coarse, logits, layer = hirescam(model, x, 1, "layer3", "log-odds")
+    fine, _, _ = contributions(model, x, 1, "layer2", "log-odds")
+    assert (fine < 0).any() and (fine > 0).any()
+    sharp, again, layers = hirescam(model, x, 1, "layer3", "log-odds", "layer2")
+    assert (layer, layers) == ("layer3", "layer3 x layer2")
+    assert torch.equal(logits, again)
+    assert sharp.shape == fine.shape == (2, 8, 8)
+    assert (sharp >= 0).all() and sharp.any()
+    # nothing where all coarse places around are zero
+    empty = (
+        torch.nn.functional.max_pool2d(coarse[:, None], 3, 1, 1)[:, 0].repeat_interleave(2, 1).repeat_interleave(2, 2)
+        == 0
+    )
+    assert not sharp[empty].any()
+    inner = coarse[0, 1:3, 1:3]
+    weights = torch.tensor([[0.75, 0.25], [0.25, 0.75]])
+    assert torch.allclose(sharp[0, 3:5, 3:5], (weights @ inner @ weights.T) * fine[0, 3:5, 3:5].abs(), rtol=1e-4)
+
+
 def test_what_speaks_for_all_classes_alike_drops_out_of_the_log_odds():
     model, x = network("resnet18", 64)
     model.fc.weight.data[:] = model.fc.weight.data[:1]
@@ -198,10 +220,9 @@ def test_a_layer_by_name_and_wrong_ones():
     model, x = network("resnet18", 64)
     assert gradcam(model, x, layer="layer2")[0].shape == (2, 8, 8)
     assert target_layer(model) == "layer4"
-    require_layer(model, None)
-    require_layer(model, "layer4.1")
+    require_layers(model, ("layer2", "layer4.1"))
     with pytest.raises(InputError, match="has no layer 'layer9'"):
-        require_layer(model, "layer9")
+        require_layers(model, ("layer2", "layer9"))
     with pytest.raises(InputError, match="has no layer 'layer9'"):
         gradcam(model, x, layer="layer9")
     with pytest.raises(InputError, match="has no places"):

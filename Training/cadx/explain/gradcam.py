@@ -1,4 +1,4 @@
-"""Grad-CAM (Selvaraju et al., ICCV 2017) and HiResCAM (Draelos and Carin, arXiv:2011.08891), for images and volumes."""
+"""Grad-CAM (Selvaraju et al., ICCV 2017), for images and volumes."""
 
 from __future__ import annotations
 
@@ -59,25 +59,11 @@ def gradcam(
     def averaged(maps: Tensor, slopes: Tensor) -> Tensor:
         return maps * slopes.mean(dim=tuple(range(2, x.ndim)), keepdim=True)
 
-    return _class_activation(model, x, class_index, layer, score, averaged)
+    summed, logits, found = weighted_sum(model, x, class_index, layer, score, averaged)
+    return summed.relu(), logits, found
 
 
-def hirescam(
-    model: nn.Module,
-    x: Tensor,
-    class_index: int | Sequence[int] | None = None,
-    layer: str | None = None,
-    score: Score = "logit",
-) -> tuple[Tensor, Tensor, str]:
-    """What in a feature map speaks for a class, place by place.
-
-    As :func:`gradcam`, but each place is weighted by the gradient there instead of the gradient's mean over places
-    (Eq. 4 of HiResCAM), so that a map of a layer before the last keeps its aim.
-    """
-    return _class_activation(model, x, class_index, layer, score, lambda maps, slopes: maps * slopes)
-
-
-def _class_activation(
+def weighted_sum(
     model: nn.Module,
     x: Tensor,
     class_index: int | Sequence[int] | None,
@@ -85,7 +71,10 @@ def _class_activation(
     score: Score,
     weighted: Callable[[Tensor, Tensor], Tensor],
 ) -> tuple[Tensor, Tensor, str]:
-    """The weighted feature maps' sum, where positive; ``weighted`` takes maps and slopes, (B, features, places...)."""
+    """The weighted feature maps' sum, of either sign, else as :func:`gradcam`.
+
+    ``weighted`` takes feature maps and their gradients, both (B, features, places...).
+    """
     import torch
 
     with torch.inference_mode(False), torch.enable_grad(), _evaluating(model):
@@ -105,7 +94,7 @@ def _class_activation(
     maps = [_places(model, layer, t.detach().float(), x.ndim) for t in kept]
     slopes = [_places(model, layer, g.float(), x.ndim) for g in gradients]
     sums = [weighted(m, g).sum(dim=1) for m, g in zip(maps, slopes, strict=True)]
-    return torch.stack(sums).sum(dim=0).relu(), logits.detach(), layer
+    return torch.stack(sums).sum(dim=0), logits.detach(), layer
 
 
 def target_layer(model: nn.Module, x: Tensor | None = None) -> str:
@@ -138,15 +127,15 @@ def target_layer(model: nn.Module, x: Tensor | None = None) -> str:
     return seen[-1]
 
 
-def require_layer(model: nn.Module, layer: str | None) -> None:
-    """Refuse the name of a module that a network does not have; None is no name.
+def require_layers(model: nn.Module, layers: Sequence[str]) -> None:
+    """Refuse the name of a module that a network does not have.
 
     Raises
     ------
     InputError
         If there is no such module.
     """
-    if layer is not None:
+    for layer in layers:
         _modules(model, layer)
 
 

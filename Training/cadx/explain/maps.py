@@ -70,10 +70,13 @@ def explain(
         side = round(row.size**0.5)
         return Explained(logits, (row / row.mean()).reshape(side, side))
     from cadx.explain import gradcam
+    from cadx.explain.hirescam import hirescam
 
-    method = gradcam.hirescam if kind is HIRESCAM else gradcam.gradcam
     try:
-        own_map, logits, layer = method(model, x, class_index, spec.layer, spec.score)
+        if kind is HIRESCAM:
+            own_map, logits, layer = hirescam(model, x, class_index, spec.layer, spec.score, spec.sharpened_by)
+        else:
+            own_map, logits, layer = gradcam.gradcam(model, x, class_index, spec.layer, spec.score)
     except InputError:
         if spec.layer is not None:
             raise

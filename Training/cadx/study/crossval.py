@@ -19,7 +19,7 @@ import numpy as np
 from cadx.errors import InputError, MissingDependencyError
 from cadx.evaluate.intervals import bootstrap
 from cadx.evaluate.metrics import classification_metrics
-from cadx.explain.gradcam import require_layer
+from cadx.explain.gradcam import require_layers
 from cadx.io.jsonfile import read_json
 from cadx.models.build import build
 from cadx.study import folds as splitting
@@ -386,7 +386,7 @@ def _require_models(request: CrossvalRequest, source: Source) -> None:
     for name in plan.models:
         entry = plan.study.model(name)
         try:
-            require_layer(build(source.model(entry), device="meta"), entry.explanation.layer)
+            require_layers(build(source.model(entry), device="meta"), entry.explanation.layers)
             require_weights(plan, entry)
         except MAY_FAIL as error:
             if request.named:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cadx import device
 from cadx.errors import InputError
 from cadx.evaluate.metrics import classification_metrics
-from cadx.explain.gradcam import require_layer
+from cadx.explain.gradcam import require_layers
 from cadx.io.jsonfile import JsonError, read_json
 from cadx.models.build import build
 from cadx.models.bundle import WEIGHTS as BUNDLE_WEIGHTS
@@ -148,7 +148,7 @@ def _kept_aside(
 def _draft(request: TrainRequest, study: StudySpec, entry: ModelEntry, source: Source, synthetic: bool) -> Making:
     """The bundle before training, so that what it could not be made of is known now."""
     model = source.model(entry)
-    require_layer(build(model, device="meta"), entry.explanation.layer)
+    require_layers(build(model, device="meta"), entry.explanation.layers)
     draft = Making(
         study, request.name, model, source.preparation(entry, Learnt(())), None, synthetic, entry.explanation
     )
