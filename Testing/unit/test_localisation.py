@@ -76,6 +76,22 @@ def test_every_test_case_is_looked_at(tmp_path, capsys, final):
         for row in csv.DictReader((run / "cnn" / f"fold-{fold}" / "predictions.csv").open())
     ]
     assert found["right"] == sum(graded)
+    before = (run / "localisation.json").read_bytes()
+    other = ["--map={method: hirescam, layer: layer2, score: log-odds}", f"--file={tmp_path / 'other.json'}"]
+    assert main(["localise", str(run), f"--data={data}", *other]) == 0
+    chosen = json.loads((tmp_path / "other.json").read_text())["models"]["cnn"]
+    assert (run / "localisation.json").read_bytes() == before
+    assert chosen["method"].startswith("HiResCAM") and chosen["explanation"]["layer"] == "layer2"
+    assert [one["right"] for one in chosen["each"]] == [one["right"] for one in found["each"]]
+    assert [one["energy"] for one in chosen["each"]] != [one["energy"] for one in found["each"]]
+    for wrong, told in (
+        ("{layer: layer2}", "name one of"),
+        ("{method: hirescam, layer: layer9}", "layer9"),
+        ("{", "--map"),
+    ):
+        capsys.readouterr()
+        assert main(["localise", str(run), f"--data={data}", f"--map={wrong}"]) == 2
+        assert told in capsys.readouterr().err
 
 
 def test_pictures_without_outlines_are_refused(tmp_path, capsys):

@@ -275,11 +275,18 @@ def localise(
     device: DeviceOption = DeviceName.auto,
     threads: Threads = None,
     cache: Cache = None,
+    explanation: Annotated[
+        str | None,
+        typer.Option("--map", help="Another map than the study's, as it would name it: '{method: grad-cam}'."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Where to write; by default localisation.json in the run.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Measure how much of each test case's map lies inside its mask; written into the run as localisation.json."""
     from cadx.study.libraries import bring_in
-    from cadx.study.localisation import FILE, localise
+    from cadx.study.localisation import FILE, localise, named_map
     from cadx.study.runfolder import write_json
     from cadx.study.weights import Plan
     from cadx.study.workshop import WorkshopPlan
@@ -296,9 +303,11 @@ def localise(
             threads=threads,
         ),
         print,
+        named_map(explanation) if explanation else None,
     )
-    write_json(run / FILE, document)
-    print(f"Every case in {run / FILE}. {DISCLAIMER}")
+    written = file or run / FILE
+    write_json(written, document)
+    print(f"Every case in {written}. {DISCLAIMER}")
 
 
 def compare(

@@ -18,6 +18,7 @@ from cadx import DISCLAIMER
 from cadx.errors import InputError
 from cadx.evaluate.rundata import Run, read_run
 from cadx.explain.maps import explain, map_kind
+from cadx.explain.spec import ExplanationSpec
 from cadx.io.jsonfile import read_json
 from cadx.study.samples import PictureSamples
 from cadx.study.source import Learnt
@@ -61,7 +62,12 @@ def energy_inside(own_map: Plane, mask: NDArray[np.bool_]) -> float:
     return round(float(large[mask].sum()) / total, 6) if total > 0 else 0.0
 
 
-def localise(run: Path, plan: Callable[[Run], WorkshopPlan], note: Callable[[str], None]) -> dict[str, Any]:
+def localise(
+    run: Path,
+    plan: Callable[[Run], WorkshopPlan],
+    note: Callable[[str], None],
+    explanation: ExplanationSpec | None = None,
+) -> dict[str, Any]:
     """Look at every test case that has a mask, with the weights that graded it.
 
     Parameters
@@ -70,6 +76,8 @@ def localise(run: Path, plan: Callable[[Run], WorkshopPlan], note: Callable[[str
         Folder of a finished cross-validation of pictures.
     plan
         Where the images of a run lie and what computes.
+    explanation
+        Another map than the study names.
 
     Returns
     -------
@@ -87,15 +95,38 @@ def localise(run: Path, plan: Callable[[Run], WorkshopPlan], note: Callable[[str
     shop = plan(found).open()
     models = {}
     for model in found.shown:
-        placed = [one for fold in model.tested for one in _fold(found, shop, model.entry, fold.name)]
+        entry = model.entry if explanation is None else model.entry.model_copy(update={"explanation": explanation})
+        placed = [one for fold in model.tested for one in _fold(found, shop, entry, fold.name)]
         if not placed:
             raise InputError(f"No test case of {run.name} has a mask; add a column 'mask' to the table.")
-        network = kept_model(shop, model.entry, weights_of(found, model.entry, model.tested[0].name))
-        method = map_kind(network, model.entry.explanation).method
-        explanation = model.entry.explanation.model_dump(mode="json")
-        models[model.entry.name] = {"method": method, "explanation": explanation, **described(placed)}
-        note(f"{model.entry.name}: {sentence(models[model.entry.name])}")
+        network = kept_model(shop, entry, weights_of(found, entry, model.tested[0].name))
+        method = map_kind(network, entry.explanation).method
+        models[entry.name] = {
+            "method": method,
+            "explanation": entry.explanation.model_dump(mode="json"),
+            **described(placed),
+        }
+        note(f"{entry.name}: {sentence(models[entry.name])}")
     return {"schema": SCHEMA, "study": found.study.name, "models": models, "disclaimer": DISCLAIMER}
+
+
+def named_map(text: str) -> ExplanationSpec:
+    """A map as a study names it, from YAML.
+
+    Raises
+    ------
+    InputError
+        If it is no such mapping.
+
+    >>> named_map("{method: hirescam, layer: blocks.5}").layer
+    'blocks.5'
+    """
+    import yaml
+
+    try:
+        return ExplanationSpec.from_json(yaml.safe_load(text), "--map")
+    except yaml.YAMLError as error:
+        raise InputError(f"--map: '{text}' is no YAML; write it such as '{{method: grad-cam}}'.") from error
 
 
 def described(placed: Sequence[Placed]) -> dict[str, Any]:
