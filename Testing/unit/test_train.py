@@ -539,6 +539,17 @@ def test_the_range_test_finds_the_steepest_fall():
     assert 3e-4 < range_test.steepest(list(found), losses) < 1e-2
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_scattered_losses_do_not_make_the_range_test_choose_the_lowest_rates(seed):
+    """As those of a network whose fresh head gives large logits: batches differ by more than the loss falls."""
+    rates = range_test.range_rates(RangeTestSpec(low=1e-6, high=1.0, steps=100))
+    learnt = 1 / (1 + (3e-4 / np.array(rates)) ** 2)
+    scatter = np.random.default_rng(seed).gamma(4, 0.3, 100)
+    losses = 0.5 + (2.0 - 1.5 * learnt) * scatter
+    losses[np.array(rates) > 0.03] *= 8
+    assert 5e-5 < range_test.steepest(rates, losses.tolist()) < 3e-3
+
+
 def test_the_sampler_goes_through_all_and_leaves_no_lone_sample():
     sampler = Sampler(9, 4, torch.Generator().manual_seed(0))
     assert sampler.batches == 2

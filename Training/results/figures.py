@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from cadx.evaluate.intervals import LEVEL, RESAMPLES, weighted_scores
@@ -37,14 +38,14 @@ COVID = "COVID-19"
 class Answers:
     """Predictions of one test part. ``groups``: whom its cases belong to."""
 
-    def __init__(self, file: Path, groups: dict[str, str]) -> None:
+    def __init__(self, file: Path, groups: dict[str, str] | None) -> None:
         with file.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
         self.classes = [key.removeprefix("p:") for key in rows[0] if key.startswith("p:")]
         self.names = [row["name"] for row in rows]
         self.truth = np.array([self.classes.index(row["class"]) for row in rows])
         self.shares = np.array([[float(row[f"p:{name}"]) for name in self.classes] for row in rows])
-        self.groups = [groups[name] for name in self.names]
+        self.groups = self.names if groups is None else [groups[name] for name in self.names]
 
     def scores(self) -> dict[str, Any]:
         """As ``cadx report`` has them."""
@@ -162,12 +163,9 @@ def protocols() -> dict[str, Any]:
             for protocol, own in runs.items():
                 against = {seed: answers.against_rest(COVID) for seed, answers in own.items()}
                 found[key][protocol]["covid_against_rest"] = averaged(against, DRAWS[protocol])["auc"]
-    taught = runs_of("outlines", "images", "figshare", "efficientnet-lite0")
-    if taught:
-        found["figshare"]["images_taught_outlines"] = {
-            **averaged(taught, DRAWS["images"]),
-            "training": found["figshare"]["images"]["training"],
-        }
+        longer = runs_of(key, "long", key)
+        if longer:
+            found[key]["long"] = {**averaged(longer, DRAWS["images"]), "training": found[key]["images"]["training"]}
     for name in SETS:
         file = HERE / "protocols" / f"{name}-shortcuts.json"
         if file.is_file() and name in found:
@@ -175,6 +173,23 @@ def protocols() -> dict[str, Any]:
     return found
 
 
+def as_paper() -> dict[str, Any]:
+    """Runs with the tumour paper's own augmentation, optimiser and schedule, by model."""
+    found = {}
+    for model in AS_PAPER:
+        runs = {}
+        for seed in SEEDS:
+            folder = HERE / "convergence" / ("run" if seed == 0 else f"seed-{seed}")
+            file = folder / model / "fold-0" / "predictions.csv"
+            if file.is_file():
+                runs[seed] = Answers(file, groups_of("figshare"))
+        if runs:
+            found[model] = averaged(runs, DRAWS["images"])
+            found[model]["training"] = [len(groups_of("figshare")) - test for test in found[model]["test"]]
+    return found
+
+
+AS_PAPER = ("efficientnet-lite0-transfer", "efficientnet-lite0", "resnet18")
 CURVES = {"from scratch": "efficientnet-lite0", "transfer": "efficientnet-lite0-transfer"}
 
 
@@ -186,6 +201,8 @@ def convergence() -> dict[str, Any]:
         file = HERE / "convergence" / "run" / place / "rounds.jsonl"
         if not file.is_file():
             continue
+        # the part that chose the epoch is the one that was opened
+        opened = HERE / "convergence" / "run" / model / "fold-0" / "predictions.csv"
         rounds = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         losses = [line["validation_loss"] for line in rounds]
         lowest = int(np.argmin(losses))
@@ -195,7 +212,7 @@ def convergence() -> dict[str, Any]:
             "validation_accuracy": [rounded(line["validation_accuracy"]) for line in rounds],
             "epoch_of_lowest": lowest + 1,
             "lowest_validation_loss": rounded(losses[lowest]),
-            "accuracy_there": rounded(rounds[lowest]["validation_accuracy"]),
+            "accuracy_there": rounded(Answers(opened, None).scores()["accuracy"]),
             "first_epoch_at_0_9": next(
                 (n for n, line in enumerate(rounds, 1) if line["validation_accuracy"] >= 0.9), None
             ),
@@ -231,12 +248,37 @@ def bundle_study() -> dict[str, Any]:
         ],
         "patients_with_errors": _patients_with_errors(whole),
     }
-    maps = json.loads((folder / "localisation.json").read_text(encoding="utf-8"))["models"]
-    for name, model in maps.items():
-        others = json.loads((HERE / "brain-tumor-type" / "maps.json").read_text(encoding="utf-8"))
-        found["other_maps"] = others
-        found["map"] = {"model": name, **{key: value for key, value in model.items() if key != "each"}}
+    found["other_maps"] = json.loads((HERE / "brain-tumor-type" / "maps.json").read_text(encoding="utf-8"))
+    for key, file in (("map", "localisation.json"), ("gradcam", "localisation-gradcam.json")):
+        ((_, model),) = json.loads((folder / file).read_text(encoding="utf-8"))["models"].items()
+        found[key] = {name: value for name, value in model.items() if name != "each"}
     return found
+
+
+def ipmn_phantoms() -> dict[str, Any]:
+    """Of each model the folds' accuracy, macro precision and recall: their mean and deviation, as the paper prints."""
+    run = HERE / "ipmn-phantoms" / "run"
+    if not run.is_dir():
+        return {}
+    study = yaml.safe_load((run / "study.yaml").read_text(encoding="utf-8"))
+    found: dict[str, Any] = {}
+    for entry in study["models"]:
+        files = sorted((run / entry["name"]).glob("fold-*/predictions.csv"))
+        folds = [Answers(file, None).scores() for file in files]
+        if folds:
+            found[entry["name"]] = {
+                "title": entry["title"],
+                "cases": sum(len(Answers(file, None).names) for file in files),
+                **{
+                    key: {
+                        "mean": rounded(np.mean([fold[key] for fold in folds])),
+                        "sd": rounded(np.std([fold[key] for fold in folds], ddof=1)),
+                        "folds": [rounded(fold[key]) for fold in folds],
+                    }
+                    for key in ("accuracy", "precision", "recall", "auc")
+                },
+            }
+    return {"epochs": study["training"]["epochs"], "models": found}
 
 
 def _patients_with_errors(answers: Answers) -> dict[str, Any]:
@@ -256,6 +298,8 @@ def collect() -> dict[str, Any]:
         "brain-tumor-type": bundle_study(),
         "protocols": protocols(),
         "convergence": convergence(),
+        "as_paper": as_paper(),
+        "ipmn-phantoms": ipmn_phantoms(),
     }
 
 

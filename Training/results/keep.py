@@ -18,7 +18,7 @@ KEPT = (
     "study.yaml",
     "run.json",
     "audit.json",
-    "localisation.json",
+    "localisation*.json",
     "tables.md",
     "*/failed.json",
     "*/*/predictions.csv",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FILE = "range_test.json"
+SMOOTHING, TINY = 0.05, 1e-12
 
 
 def run(folder: Path, build: Callable[[], nn.Module], samples: Samples, fit: Fit, where: device.Device) -> float:
@@ -86,24 +87,20 @@ def range_rates(spec: RangeTestSpec) -> list[float]:
 
 
 def steepest(rates: list[float], losses: list[float]) -> float:
-    """The rate of the steepest fall of the smoothed loss per decade, before it diverges.
+    """The rate at which the smoothed loss falls by the largest share a decade, on its way to the lowest.
 
-    >>> steepest([1e-4, 1e-3, 1e-2, 1e-1, 1.0], [2.0, 1.9, 1.0, 0.9, 8.0])
+    Losses of single batches scatter by more than they fall, so their logarithms are smoothed to both sides (a Gaussian
+    of a twentieth of the curve), after those of a network that diverges were cut to the highest of the beginning.
+
+    >>> steepest([1e-4, 1e-3, 1e-2, 1e-1, 1.0], [2.0, 1.9, 1.0, 0.4, 8.0])
     0.01
     """
-    smooth = _smoothed(losses)
-    best = int(np.argmin(smooth))
-    end = next((i for i in range(best, len(smooth)) if smooth[i] > 4 * smooth[best]), len(smooth))
-    if end < 3:
+    from scipy.ndimage import gaussian_filter1d
+
+    highest = max(losses[: max(1, len(losses) // 10)])
+    smooth = gaussian_filter1d(np.log(np.clip(losses, TINY, highest)), SMOOTHING * len(losses), mode="reflect")
+    lowest = int(np.argmin(smooth))
+    if lowest < 2:
         return rates[0]
-    slopes = np.gradient(np.array(smooth[:end]), np.log10(rates[:end]))
-    return rates[int(np.argmin(slopes))]
-
-
-def _smoothed(losses: list[float], keep: float = 0.5) -> list[float]:
-    """Exponential mean without bias towards the first value."""
-    mean, smooth = 0.0, []
-    for number, loss in enumerate(losses, start=1):
-        mean = keep * mean + (1 - keep) * loss
-        smooth.append(mean / (1 - keep**number))
-    return smooth
+    slopes = np.gradient(smooth, np.log10(rates))
+    return rates[int(np.argmin(slopes[: lowest + 1]))]

@@ -1,9 +1,10 @@
-"""From a finished run of ``study.yaml`` to the bundle that ships: pictures of the surest wrong answers, and the bundle.
+"""From a finished run of ``study.yaml`` to the bundle that ships: pictures of its maps and errors, and the bundle.
 
     python Training/results/brain-tumor-type/finish.py RUN --data BRAIN_TYPE [--cache DIR] [--out DIR]
 
-``failures.png`` shows out-of-fold answers, each with the map of the network that gave it; the images are CC BY 4.0
-(Cheng, figshare 1512427), so the bundle may carry them in its documents.
+``maps.png`` shows right answers at tenths of how well the map lies on the tumour, so that they are not picked;
+``failures.png`` the surest wrong ones; both are out of fold, each with the map of the network that gave it. The
+images are CC BY 4.0 (Cheng, figshare 1512427), so the bundle may carry them in its documents.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import numpy as np
 from cadx import DISCLAIMER
 from cadx.evaluate.rundata import Run, read_run
 from cadx.explain.maps import explain, map_kind
-from cadx.models.bundle import CARD, METADATA, Bundle, seal
+from cadx.explain.spec import ExplanationSpec
+from cadx.models.bundle import CARD, METADATA, SETTINGS, Bundle, seal
 from cadx.study.localisation import weights_of
+from cadx.study.presets import read_study
 from cadx.study.source import Learnt
 from cadx.study.task import kept_model
 from cadx.study.weights import Plan
@@ -29,7 +32,9 @@ from cadx.study.workshop import WorkshopPlan
 HERE = Path(__file__).resolve().parent
 MODEL, NAME = "efficientnet-lite0", "brain-tumor-type"
 COLUMNS, ROWS = 4, 3
-FAILURES = "failures.png"
+FAILURES, MAPS = "failures.png", "maps.png"
+TENTHS = (1, 3, 5, 7, 9)
+GRADCAM = ExplanationSpec(method="grad-cam")
 LICENCE = "Apache-2.0 AND CC-BY-4.0"
 CREDIT = "Images: Cheng, Jun, brain tumor dataset, figshare, doi:10.6084/m9.figshare.1512427, CC BY 4.0, made smaller."
 
@@ -52,47 +57,92 @@ def surest_wrong(run: Run, count: int) -> list[dict[str, Any]]:
     return list(once.values())[:count]
 
 
-def draw_failures(run: Run, data: Path, cache: Path | None, file: Path) -> None:
+class Gallery:
+    """Test cases of a run as pictures, with the hand-drawn outline and a map of the network that graded them."""
+
+    def __init__(self, run: Run, data: Path, cache: Path | None) -> None:
+        self.run = run
+        self.entry = run.model(MODEL).entry
+        self.classes = run.study.class_names
+        self._shop = WorkshopPlan(Plan(run.study, (MODEL,)), data, cache=cache, device="cpu", threads=1).open()
+        self._place = {name: index for index, name in enumerate(self._shop.names)}
+
+    def show(self, axes: Any, name: str, fold: str, spec: ExplanationSpec | None, answer: int | None = None) -> None:
+        """Draw one case; ``answer`` is the class that the map speaks of, the one given by default."""
+        import torch
+
+        samples = self._shop.source.samples(self.entry, np.array([self._place[name]]), Learnt(()), lesions=True)
+        axes.imshow(samples.pixels[0, 0], cmap="gray")
+        if spec is not None:
+            model = kept_model(self._shop, self.entry, weights_of(self.run, self.entry, fold))
+            told = explain(model, samples.batch(torch.tensor([0])), map_kind(model, spec), answer, spec)
+            if told.own_map is not None and told.own_map.max() > 0:
+                own = told.own_map / told.own_map.max()
+                edge = samples.pixels.shape[-1]
+                box = (-0.5, edge - 0.5, edge - 0.5, -0.5)
+                axes.imshow(own, cmap="inferno", alpha=0.6 * own, extent=box, interpolation="bilinear")
+        axes.contour(samples.lesions[0], [0.5], colors="#35d0ff", linewidths=1)
+        axes.set_axis_off()
+
+    def class_of(self, name: str, fold: str) -> str:
+        """The true one."""
+        (known,) = (one.predictions for one in self.run.model(MODEL).tested if one.name == fold)
+        assert known is not None
+        return self.classes[int(known.truth[list(known.names).index(name)])]
+
+
+def draw_failures(gallery: Gallery, file: Path) -> None:
     """A sheet of the surest wrong answers with outline and map."""
-    import torch
     from matplotlib.figure import Figure
 
-    entry = run.model(MODEL).entry
-    shop = WorkshopPlan(Plan(run.study, (MODEL,)), data, cache=cache, device="cpu", threads=1).open()
-    place = {name: index for index, name in enumerate(shop.names)}
-    classes = run.study.class_names
     figure = Figure(figsize=(2.6 * COLUMNS, 2.95 * ROWS), layout="constrained")
     every = figure.subplots(ROWS, COLUMNS).ravel()
-    for axes, one in zip(every, surest_wrong(run, ROWS * COLUMNS), strict=False):
-        samples = shop.source.samples(entry, np.array([place[one["name"]]]), Learnt(()), lesions=True)
-        model = kept_model(shop, entry, weights_of(run, entry, one["fold"]))
-        told = explain(model, samples.batch(torch.tensor([0])), map_kind(model), one["given"])
-        axes.imshow(samples.pixels[0, 0], cmap="gray")
-        if told.own_map is not None and told.own_map.max() > 0:
-            own = told.own_map / told.own_map.max()
-            edge = samples.pixels.shape[-1]
-            box = (-0.5, edge - 0.5, edge - 0.5, -0.5)
-            axes.imshow(own, cmap="inferno", alpha=0.6 * own, extent=box, interpolation="bilinear")
-        axes.contour(samples.lesions[0], [0.5], colors="#35d0ff", linewidths=1)
-        axes.set_title(f"{classes[one['truth']]}\ncalled {classes[one['given']]} ({one['share']:.0%})", fontsize=9)
-    for axes in every:
-        axes.set_axis_off()
-    figure.supxlabel(
-        "Surest wrong answers, out of fold, one a patient; blue: outline by hand; "
-        "colours: Grad-CAM of the wrong answer.\n"
-        f"{CREDIT} {DISCLAIMER}",
-        fontsize=8,
-    )
+    for axes, one in zip(every, surest_wrong(gallery.run, ROWS * COLUMNS), strict=False):
+        gallery.show(axes, one["name"], one["fold"], explanation(), one["given"])
+        true, given = gallery.classes[one["truth"]], gallery.classes[one["given"]]
+        axes.set_title(f"{true}\ncalled {given} ({one['share']:.0%})", fontsize=9)
+    _foot(figure, "Surest wrong answers, out of fold, one a patient", "HiResCAM of the wrong answer")
     figure.savefig(file, dpi=80, metadata={"Software": None})
+
+
+def draw_maps(gallery: Gallery, file: Path) -> None:
+    """Right answers at tenths of the map's density on the tumour: picture, Grad-CAM, the study's map."""
+    from matplotlib.figure import Figure
+
+    document = json.loads((gallery.run.folder / "localisation.json").read_text(encoding="utf-8"))
+    right = [one for one in document["models"][MODEL]["each"] if one["right"]]
+    right.sort(key=lambda one: (one["energy"] / one["share"], one["name"]))
+    chosen = [(tenth, right[round(tenth / 10 * (len(right) - 1))]) for tenth in TENTHS]
+    figure = Figure(figsize=(2.1 * len(chosen), 7.2), layout="constrained")
+    rows = figure.subplots(3, len(chosen))
+    for column, (tenth, one) in enumerate(chosen):
+        for axes, spec in zip(rows[:, column], (None, GRADCAM, explanation()), strict=True):
+            gallery.show(axes, one["name"], one["fold"], spec)
+        times = one["energy"] / one["share"]
+        rows[0, column].set_title(
+            f"{gallery.class_of(one['name'], one['fold'])}\n{tenth}0th percentile: {times:.1f} times", fontsize=9
+        )
+    for axes, name in zip(rows[:, 0], ("as fed", "Grad-CAM", "map of the bundle"), strict=True):
+        axes.text(-0.08, 0.5, name, transform=axes.transAxes, rotation=90, va="center", ha="center", fontsize=10)
+    _foot(figure, "Right answers, out of fold, ordered by the bundle's map on the tumour", "the map of the answer")
+    figure.savefig(file, dpi=80, metadata={"Software": None})
+
+
+def _foot(figure: Any, what: str, colours: str) -> None:
+    text = f"{what}; blue: outline by hand; colours: {colours}.\n{CREDIT} {DISCLAIMER}"
+    figure.supxlabel(text, fontsize=8)
 
 
 def finish(run: Path, data: Path, cache: Path | None, out: Path) -> Bundle:
     """The pictures, and the bundle trained on everything with them in its documents."""
-    draw_failures(read_run(run), data, cache, HERE / FAILURES)
+    gallery = Gallery(read_run(run), data, cache)
+    draw_maps(gallery, HERE / MAPS)
+    draw_failures(gallery, HERE / FAILURES)
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(run / MODEL / "all" / "bundle", out)
     _named(out)
     _licensed(out)
+    _explained(out)
     shutil.copyfile(HERE / FAILURES, out / "docs" / FAILURES)
     card = out / CARD
     text = card.read_text(encoding="utf-8")
@@ -108,6 +158,19 @@ def _licensed(out: Path) -> None:
     file = out / METADATA
     metadata = json.loads(file.read_text(encoding="utf-8"))
     file.write_text(json.dumps({**metadata, "licence": LICENCE}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def explanation() -> ExplanationSpec:
+    """The map that the study names."""
+    return read_study(str(HERE / "study.yaml")).model(MODEL).explanation
+
+
+def _explained(out: Path) -> None:
+    """The map of the study: a run from before it was chosen has the same weights, but does not name it."""
+    file = out / SETTINGS
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings["explanation"] = explanation().model_dump(mode="json")
+    file.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _named(out: Path) -> None:
