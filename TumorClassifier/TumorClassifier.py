@@ -64,7 +64,7 @@ class TumorClassifier(ScriptedLoadableModule):
             "Reads brain tumours slice by slice on MR volumes, and single pictures such as chest radiographs, with any "
             "model for 2-D images, and shows where it looked. Research use only, not for clinical decisions."
         )
-        self.parent.acknowledgementText = _("The maps are Grad-CAM and attention rollout.")
+        self.parent.acknowledgementText = _("The maps are HiResCAM, Grad-CAM and attention rollout.")
         slicer.app.connect("startupCompleted()", registerSampleData)
 
 

@@ -72,7 +72,7 @@ def test_every_number_of_the_readme_is_in_a_results_file():
 
 def test_every_figure_of_the_card_is_in_a_results_file(figures):
     card = Bundle.load(shipped_bundle(BRAIN_TYPE)).card
-    said = card[card.index("## Figures") : card.index("## Where it fails")]
+    said = card[card.index("## Figures") : card.index("## Its map")]
     own = figures["brain-tumor-type"]
     wanted = {f"{own[key]['value']:.3f}" for key in ("accuracy", "balanced_accuracy")} | {f"{own['ece']:.3f}"}
     for key in ("accuracy", "balanced_accuracy", "auc"):
@@ -80,6 +80,15 @@ def test_every_figure_of_the_card_is_in_a_results_file(figures):
     told = NUMBER.findall(said)
     assert wanted <= set(told)
     assert str(own["auc"]["value"]) in said and not set(told) - wanted - {str(own["auc"]["value"])}
+
+
+def test_the_card_says_of_the_map_what_was_measured(figures):
+    bundle = Bundle.load(shipped_bundle(BRAIN_TYPE))
+    seen = figures["brain-tumor-type"]["map"]
+    assert bundle.settings.explanation.model_dump(mode="json") == seen["explanation"]
+    said = bundle.card[bundle.card.index("## Its map") : bundle.card.index("## Where it fails")]
+    assert f"{seen['median_times']:.1f} times" in said and f"{1 - seen['above_5_times']:.0%}" in said
+    assert seen["cases"] == figures["brain-tumor-type"]["gradcam"]["cases"] == figures["brain-tumor-type"]["cases"]
 
 
 def test_the_bundle_is_the_one_of_the_study(figures):

@@ -94,7 +94,7 @@ Start = Annotated[
     int | None, typer.Option("--start", help="First slice of the window, counted from the ROI's lowest (0).")
 ]
 WindowsOption = Annotated[WindowsName, typer.Option("--windows", help="The central window, or all of them averaged.")]
-Explain = Annotated[bool, typer.Option("--explain/--no-explain", help="Attention rollout or Grad-CAM as an overlay.")]
+Explain = Annotated[bool, typer.Option("--explain/--no-explain", help="The bundle's map as an overlay.")]
 Register = Annotated[bool, typer.Option("--register", help="Register T2 to T1 rigidly first.")]
 Pad = Annotated[bool, typer.Option("--pad", help="Repeat the last slice where the ROI holds too few.")]
 Margin = Annotated[float, typer.Option("--roi-margin", help="Margin around a mask ROI, mm.")]

@@ -120,7 +120,7 @@ class IPMNClassifierLogic(GradingLogic["BackgroundClassifier"]):
         allWindows
             Grade every window of nine slices and average.
         explain
-            Attention rollout or Grad-CAM too.
+            The map too: attention rollout, Grad-CAM or HiResCAM, as the bundle says.
         register
             Register T2 to T1 rigidly first.
         pad

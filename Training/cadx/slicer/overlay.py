@@ -1,4 +1,4 @@
-"""A map in a scene, attention or Grad-CAM: a scalar volume in heat colours, drawn from a threshold on."""
+"""A map in a scene, attention, Grad-CAM or HiResCAM: a scalar volume in heat colours, drawn from a threshold on."""
 
 from __future__ import annotations
 

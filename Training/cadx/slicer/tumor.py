@@ -109,7 +109,7 @@ class TumorClassifierLogic(GradingLogic["BackgroundPictureClassifier"]):
             Of several slices: "mean" of their probabilities, or those of the "most-confident" or "most-suspicious" one;
             by default the most suspicious one's where the bundle has a class that means "none", else the mean.
         explain
-            Grad-CAM or attention rollout too.
+            The map too: attention rollout, Grad-CAM or HiResCAM, as the bundle says.
         name, progress
             As :meth:`cadx.slicer.ipmn.IPMNClassifierLogic.classifyInBackground` takes them, and what is returned.
 

@@ -147,10 +147,24 @@ def finish(run: Path, data: Path, cache: Path | None, out: Path) -> Bundle:
     card = out / CARD
     text = card.read_text(encoding="utf-8")
     before, licence = text.split("## Licence")
-    pictures = f"## Where it fails\n\n![Surest wrong answers, out of fold]({FAILURES})\n\n{CREDIT}\n\n"
+    pictures = _map_told(run) + f"## Where it fails\n\n![Surest wrong answers, out of fold]({FAILURES})\n\n{CREDIT}\n\n"
     card.write_text(f"{before}{pictures}## Licence{licence}", encoding="utf-8")
     seal(out)
     return Bundle.load(out)
+
+
+def _map_told(run: Path) -> str:
+    """Of the card: what the bundle's map is, and how far it lies on the tumour."""
+    own = json.loads((run / "localisation.json").read_text(encoding="utf-8"))["models"][MODEL]
+    chosen = explanation()
+    assert own["explanation"] == chosen.model_dump(mode="json"), "measure the study's map first: cadx localise RUN"
+    return (
+        f"## Its map\n\n{own['method']} of the layer {chosen.layer} by the class's log-odds, sharpened by "
+        f"{chosen.sharpened_by}. On right slices of unseen patients it is {own['median_times']:.1f} times as dense inside "
+        "the outline by hand as on the whole picture (median), and less than 5 times in "
+        f"{1 - own['above_5_times']:.0%}: then it may lie elsewhere. It is no outline of the tumour, and it does not show "
+        "that a region caused the answer.\n\n"
+    )
 
 
 def _licensed(out: Path) -> None:
