@@ -32,6 +32,8 @@ SEEDS = (0, 1, 2)
 DRAWS = {"images": 0, "patients": 100}
 METRICS = ("accuracy", "balanced_accuracy", "auc")
 MODEL = "efficientnet-lite0-transfer"
+# rows of the papers' protocol beside the 8 epochs, by the name of their runs
+FURTHER = {"long": MODEL, "vit": "vit-small-dinov2"}
 COVID = "COVID-19"
 
 
@@ -163,9 +165,11 @@ def protocols() -> dict[str, Any]:
             for protocol, own in runs.items():
                 against = {seed: answers.against_rest(COVID) for seed, answers in own.items()}
                 found[key][protocol]["covid_against_rest"] = averaged(against, DRAWS[protocol])["auc"]
-        longer = runs_of(key, "long", key)
-        if longer:
-            found[key]["long"] = {**averaged(longer, DRAWS["images"]), "training": found[key]["images"]["training"]}
+        for name, model in FURTHER.items():
+            further = runs_of(key, name, key, model)
+            if further:
+                own = averaged(further, DRAWS["images"])
+                found[key][name] = {**own, "training": found[key]["images"]["training"]}
     for name in SETS:
         file = HERE / "protocols" / f"{name}-shortcuts.json"
         if file.is_file() and name in found:

@@ -160,10 +160,10 @@ def _map_told(run: Path) -> str:
     assert own["explanation"] == chosen.model_dump(mode="json"), "measure the study's map first: cadx localise RUN"
     return (
         f"## Its map\n\n{own['method']} of the layer {chosen.layer} by the class's log-odds, sharpened by "
-        f"{chosen.sharpened_by}. On right slices of unseen patients it is {own['median_times']:.1f} times as dense inside "
-        "the outline by hand as on the whole picture (median), and less than 5 times in "
-        f"{1 - own['above_5_times']:.0%}: then it may lie elsewhere. It is no outline of the tumour, and it does not show "
-        "that a region caused the answer.\n\n"
+        f"{chosen.sharpened_by}. On right slices of unseen patients it is {own['median_times']:.1f} times as dense "
+        "inside the outline by hand as on the whole picture (median), and less than 5 times in "
+        f"{1 - own['above_5_times']:.0%}: then it may lie elsewhere. It is no outline of the tumour, and it does not "
+        "show that a region caused the answer.\n\n"
     )
 
 
