@@ -11,6 +11,7 @@ from typing import Any
 
 from cadx import DISCLAIMER
 from cadx.evaluate.published import published
+from cadx.study.range_test import smoothed
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "RESULTS.md"
@@ -395,10 +396,11 @@ def draw_curves(found: dict[str, Any], file: Path) -> None:
         left.plot(own["epoch_of_lowest"], own["lowest_validation_loss"], "*", color=colour, markersize=13)
         if "range_test" in own:
             test = own["range_test"]
-            right.plot(test["learning_rates"], test["losses"], color=colour, label=name)
+            right.plot(test["learning_rates"], test["losses"], color=colour, linewidth=0.6, alpha=0.5)
+            right.plot(test["learning_rates"], smoothed(test["losses"]), color=colour, linewidth=2, label=name)
             right.axvline(test["chosen"], color=colour, linestyle=":")
     left.set(yscale="log", xlabel="epoch", ylabel="validation loss (star: lowest)")
-    right.set(xscale="log", xlabel="learning rate (dotted: chosen)", ylabel="training loss", ylim=(0, 3))
+    right.set(xscale="log", xlabel="learning rate (dotted: chosen)", ylabel="training loss, smoothed", ylim=(0, 5))
     left.set_title("Adam 1e-3, as the tumour paper trains", fontsize=10, loc="left")
     right.set_title("Range test", fontsize=10, loc="left")
     for axes in (left, right):

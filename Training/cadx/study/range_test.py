@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cadx import device
 from cadx.errors import InputError
@@ -89,18 +90,25 @@ def range_rates(spec: RangeTestSpec) -> list[float]:
 def steepest(rates: list[float], losses: list[float]) -> float:
     """The rate at which the smoothed loss falls by the largest share a decade, on its way to the lowest.
 
-    Losses of single batches scatter by more than they fall, so their logarithms are smoothed to both sides (a Gaussian
-    of a twentieth of the curve), after those of a network that diverges were cut to the highest of the beginning.
-
     >>> steepest([1e-4, 1e-3, 1e-2, 1e-1, 1.0], [2.0, 1.9, 1.0, 0.4, 8.0])
     0.01
     """
-    from scipy.ndimage import gaussian_filter1d
-
-    highest = max(losses[: max(1, len(losses) // 10)])
-    smooth = gaussian_filter1d(np.log(np.clip(losses, TINY, highest)), SMOOTHING * len(losses), mode="reflect")
+    smooth = np.log(smoothed(losses))
     lowest = int(np.argmin(smooth))
     if lowest < 2:
         return rates[0]
     slopes = np.gradient(smooth, np.log10(rates))
     return rates[int(np.argmin(slopes[: lowest + 1]))]
+
+
+def smoothed(losses: list[float]) -> NDArray[np.float64]:
+    """The curve of a range test without the scatter of single batches, which is more than the loss falls.
+
+    Logarithms are smoothed to both sides (a Gaussian of a twentieth of the curve), after the losses of a network that
+    diverges were cut to the highest of the beginning.
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    highest = max(losses[: max(1, len(losses) // 10)])
+    logarithms = np.log(np.clip(losses, TINY, highest))
+    return np.exp(gaussian_filter1d(logarithms, SMOOTHING * len(losses), mode="reflect"))
