@@ -450,7 +450,8 @@ def test_a_bundle_names_its_map_and_its_layer(folder, head, cnn):
     usual = cnn.classify(PictureCase(head.volume))
     explanation = reading.result.explanation
     assert explanation["method"].startswith("HiResCAM")
-    assert explanation["layer"] == "layer3"
+    assert explanation["layer"] == "layer3" and explanation["score"] == "log-odds"
+    assert "score" not in usual.result.explanation
     assert explanation["class"] == reading.result.label
     assert kind_of(explanation) is HIRESCAM
     assert max(r.own_map.max() for r in reading.slices if r.own_map is not None) == pytest.approx(1)
@@ -474,7 +475,7 @@ def test_a_bundle_that_names_a_layer_it_lacks_says_so(folder, head):
     with pytest.raises(ValidationError, match="name one of them"):
         ExplanationSpec(layer="layer3")
     with pytest.raises(ValidationError, match="goes with the method"):
-        ExplanationSpec(method="grad-cam", sharpened_by="layer2")
+        ExplanationSpec(method="grad-cam", sharpened_by=("layer2",))
 
 
 # --- command line

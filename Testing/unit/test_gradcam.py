@@ -163,7 +163,7 @@ def test_a_finer_layer_sharpens_within_what_the_coarse_one_shows():
     coarse, logits, layer = hirescam(model, x, 1, "layer3", "log-odds")
     fine, _, _ = contributions(model, x, 1, "layer2", "log-odds")
     assert (fine < 0).any() and (fine > 0).any()
-    sharp, again, layers = hirescam(model, x, 1, "layer3", "log-odds", "layer2")
+    sharp, again, layers = hirescam(model, x, 1, "layer3", "log-odds", ["layer2"])
     assert (layer, layers) == ("layer3", "layer3 x layer2")
     assert torch.equal(logits, again)
     assert sharp.shape == fine.shape == (2, 8, 8)
@@ -176,6 +176,10 @@ def test_a_finer_layer_sharpens_within_what_the_coarse_one_shows():
     assert not sharp[empty].any()
     inner = coarse[0, 1:3, 1:3]
     weights = torch.tensor([[0.75, 0.25], [0.25, 0.75]])
+    sharper, _, layers = hirescam(model, x, 1, "layer3", "log-odds", ["layer2", "layer1"])
+    finest = contributions(model, x, 1, "layer1", "log-odds")[0].abs()
+    assert layers == "layer3 x layer2 x layer1" and sharper.shape == finest.shape == (2, 16, 16)
+    assert torch.allclose(sharper[:, 0, 0], sharp[:, 0, 0] * finest[:, 0, 0])
     assert torch.allclose(sharp[0, 3:5, 3:5], (weights @ inner @ weights.T) * fine[0, 3:5, 3:5].abs(), rtol=1e-4)
 
 

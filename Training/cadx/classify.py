@@ -158,7 +158,9 @@ class Classifier(LoadedBundle):
             readings = _relative_to_maximum(readings)
         shown = readings[int(np.argmax([r.probabilities[probabilities.argmax()] for r in readings]))]
         attention = _mean_map(prepared, readings) if shown.grid_map is not None else None
-        explanation = describe_explanation(kind, options.explain, layer, attention is not None)
+        explanation = describe_explanation(
+            kind, options.explain, layer, attention is not None, self.bundle.settings.explanation.score
+        )
         result = self._result(case, prepared, options, readings, probabilities, explanation, command)
         return Reading(result, prepared, shown, attention)
 

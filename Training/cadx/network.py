@@ -123,8 +123,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def describe_explanation(kind: MapKind | None, wanted: bool, layer: str, drawn: bool) -> dict[str, str] | None:
-    """What ``result.json`` says of the map: None where none was wanted."""
+def describe_explanation(
+    kind: MapKind | None, wanted: bool, layer: str, drawn: bool, score: str = "logit"
+) -> dict[str, str] | None:
+    """What ``result.json`` says of the map: None where none was wanted; ``score`` is what was derived."""
     if not wanted:
         return None
     if kind is None:
@@ -132,6 +134,8 @@ def describe_explanation(kind: MapKind | None, wanted: bool, layer: str, drawn: 
     if not drawn:
         return {"method": NO_METHOD, "text": EMPTY_MAP}
     layers = {"layer": layer} if layer else {}
+    if layer and score != "logit":
+        layers["score"] = score
     return {"method": kind.method, "unit": kind.unit, **layers, "text": kind.text}
 
 

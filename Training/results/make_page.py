@@ -105,9 +105,9 @@ patients hold {errors["in_worst_five"]} of them.
 
 **The map.** Over {seen["right"]} right slices Grad-CAM's energy inside the outline is {usual["median_times"]:.1f} times the outline's share of the picture, and at
 least five times in {usual["above_5_times"]:.0%} of them: the last feature map has 7 x 7 places, and the median outline covers {seen["median_share_of_picture"]:.1%} of the picture. The bundle
-therefore draws another map: HiResCAM of the layer `{named["layer"]}`, by the class's log-odds, sharpened by `{named["sharpened_by"]}`. It reaches {seen["median_times"]:.1f} times (middle
+therefore draws another map: HiResCAM of the layer `{named["layer"]}`, by the class's log-odds, sharpened by {" and ".join(f"`{layer}`" for layer in named["sharpened_by"])}. It reaches {seen["median_times"]:.1f} times (middle
 half {low:.1f} to {high:.1f}), and at least five times in {seen["above_5_times"]:.0%}. It was chosen after the training, among these, on every fifth of the slices
-({found["other_maps"]["cases"]} right ones, `compare_maps.py`):
+({found["other_maps"]["cases"]} right ones, `compare_maps.py`). By class: {_by_class(seen["by_class"])}.
 
 | map | layer | derived | sharpened by | times (median) | at least five times |
 |---|---|---|---|---|---|
@@ -131,6 +131,13 @@ brought nothing; those runs were not kept.
 `tf_efficientnet_lite0.safetensors`, or `--weights timm`, which downloads them."""
 
 
+def _by_class(found: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {own['median_times']:.1f} times (at least five in {own['above_5_times']:.0%})"
+        for name, own in found.items()
+    )
+
+
 def _other_maps(found: dict[str, Any]) -> str:
     """Every map that was compared."""
     names = {"grad-cam": "Grad-CAM", "hirescam": "HiResCAM"}
@@ -140,7 +147,7 @@ def _other_maps(found: dict[str, Any]) -> str:
                 names[own["method"]],
                 f"`{own['layer']}`" if own["layer"] else "last",
                 own["score"],
-                f"`{own['sharpened_by']}`" if own["sharpened_by"] else "",
+                " and ".join(f"`{layer}`" for layer in own["sharpened_by"]),
                 f"{own['median_times']:.2f}",
                 f"{own['above_5_times']:.0%}",
             )
@@ -211,7 +218,6 @@ FURTHER = {
 AS_PAPER = {
     "efficientnet-lite0-transfer": "EfficientNet-Lite0, transfer, the paper's training, 40 epochs at 128 pixels",
     "efficientnet-lite0": "the same, from scratch",
-    "resnet18": "ResNet18, from scratch, likewise",
 }
 
 
@@ -317,7 +323,7 @@ to a worse minimum. That is {told}.
 
     cadx crossval Training/results/convergence/study.yaml --data BRAIN_TYPE --weights WEIGHTS --threads 1 --out convergence
     cadx crossval Training/results/convergence/study.yaml --data BRAIN_TYPE --weights WEIGHTS --threads 1 --epochs 1 \\
-        --models efficientnet-lite0,efficientnet-lite0-transfer --set "training.range_test={{low: 1.0e-6, high: 1.0, steps: 100}}" --out range-test"""
+        --set "training.range_test={{low: 1.0e-6, high: 1.0, steps: 100}}" --out range-test"""
 
 
 def ipmn_text(found: dict[str, Any]) -> str:

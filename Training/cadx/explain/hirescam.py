@@ -17,22 +17,21 @@ def hirescam(
     class_index: int | Sequence[int] | None = None,
     layer: str | None = None,
     score: Score = "logit",
-    sharpened_by: str | None = None,
+    sharpened_by: Sequence[str] = (),
 ) -> tuple[Tensor, Tensor, str]:
     """What in a feature map speaks for a class, place by place.
 
     As :func:`cadx.explain.gradcam.gradcam`, but each place is weighted by the gradient there instead of the gradient's
-    mean over places (Eq. 4), so that a map of a layer before the last keeps its aim. With ``sharpened_by`` the map is
-    enlarged linearly to the grid of that finer layer and multiplied by the size of each place's contribution there: the
-    coarse layer says where the evidence is, the finer one where within. Guided Grad-CAM (Selvaraju et al., ICCV 2017,
-    Section 3.2) multiplies a coarse map by a fine one likewise.
+    mean over places (Eq. 4), so that a map of a layer before the last keeps its aim. For each layer of ``sharpened_by``
+    in turn the map is enlarged linearly to that layer's finer grid and multiplied by the size of each place's
+    contribution there: the coarse layer says where the evidence is, the finer ones where within. Guided Grad-CAM
+    (Selvaraju et al., ICCV 2017, Section 3.2) multiplies a coarse map by a fine one likewise.
     """
     coarse, logits, found = contributions(model, x, class_index, layer, score)
-    coarse = coarse.relu()
-    if sharpened_by is None:
-        return coarse, logits, found
-    fine, _, _ = contributions(model, x, class_index, sharpened_by, score)
-    return sharpened(coarse, fine), logits, f"{found} x {sharpened_by}"
+    own_map = coarse.relu()
+    for finer in sharpened_by:
+        own_map = sharpened(own_map, contributions(model, x, class_index, finer, score)[0])
+    return own_map, logits, " x ".join((found, *sharpened_by))
 
 
 def contributions(

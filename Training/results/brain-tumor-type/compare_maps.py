@@ -35,8 +35,9 @@ CHOICES = (
     ExplanationSpec(method="hirescam", layer="blocks.5"),
     ExplanationSpec(method="hirescam", layer="blocks.5", score="log-odds"),
     ExplanationSpec(method="hirescam", layer="blocks.4", score="log-odds"),
-    ExplanationSpec(method="hirescam", layer="blocks.5", score="log-odds", sharpened_by="blocks.4"),
-    ExplanationSpec(method="hirescam", layer="blocks.5", score="log-odds", sharpened_by="blocks.2"),
+    ExplanationSpec(method="hirescam", layer="blocks.5", score="log-odds", sharpened_by=("blocks.4",)),
+    ExplanationSpec(method="hirescam", layer="blocks.5", score="log-odds", sharpened_by=("blocks.2",)),
+    ExplanationSpec(method="hirescam", layer="blocks.5", score="log-odds", sharpened_by=("blocks.4", "blocks.2")),
 )
 
 
