@@ -92,8 +92,18 @@ def test_the_map_is_that_of_the_equations(name):
     assert torch.equal(gradcam(model, x)[0], gradcam(model, x, logits.argmax(1).tolist())[0])
 
 
-@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0", "densenet121", "vit_tiny_patch16_224"])
-def test_the_map_is_that_of_the_library(name):
+@pytest.mark.parametrize(
+    ("method", "name", "layer"),
+    [
+        ("GradCAM", "resnet18", None),
+        ("GradCAM", "tf_efficientnet_lite0", None),
+        ("GradCAM", "densenet121", None),
+        ("GradCAM", "vit_tiny_patch16_224", None),
+        ("HiResCAM", "resnet18", "layer3"),
+        ("HiResCAM", "vit_tiny_patch16_224", "blocks.0.norm2"),
+    ],
+)
+def test_the_map_is_that_of_the_library(method, name, layer):
     library = pytest.importorskip("pytorch_grad_cam")
     from pytorch_grad_cam.utils.image import scale_cam_image
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
@@ -105,39 +115,17 @@ def test_the_map_is_that_of_the_library(name):
     def grid(tokens):
         return tokens[:, 1:].transpose(1, 2).unflatten(2, (4, 4))
 
-    shown, logits, layer = gradcam(model, x)
+    own = gradcam if method == "GradCAM" else hirescam
+    shown, logits, found = own(model, x, layer=layer)
+    assert layer in (None, found)
     targets = [ClassifierOutputTarget(int(index)) for index in logits.argmax(1)]
     reshape = grid if transformer else None
-    with library.GradCAM(model, [model.get_submodule(layer)], reshape_transform=reshape) as cam:
-        expected = cam(x, targets)
-    assert shown.any()
-    assert abs(scale_cam_image(shown.numpy(), (64, 64)) - expected).max() < 0.03
-
-
-@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
-def test_the_map_place_by_place_is_that_of_the_library(name):
-    library = pytest.importorskip("pytorch_grad_cam")
-    from pytorch_grad_cam.utils.image import scale_cam_image
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-
-    transformer = name.startswith("vit")
-    model, x = network(name, 64, {"depth": 2} if transformer else {}, channels=3)
-    model.get_parameter(head_names(model)[0]).data *= 1e4  # the library adds 1e-7 to what it divides by
-
-    def grid(tokens):
-        return tokens[:, 1:].transpose(1, 2).unflatten(2, (4, 4))
-
-    inner = "blocks.0.norm2" if transformer else "layer3"
-    shown, logits, layer = hirescam(model, x, layer=inner)
-    assert layer == inner
-    targets = [ClassifierOutputTarget(int(index)) for index in logits.argmax(1)]
-    reshape = grid if transformer else None
-    with library.HiResCAM(model, [model.get_submodule(layer)], reshape_transform=reshape) as cam:
+    with getattr(library, method)(model, [model.get_submodule(found)], reshape_transform=reshape) as cam:
         expected = cam(x, targets)
     assert shown.any()
     # the library scales before and after it puts layers together
     scaled = scale_cam_image(scale_cam_image(shown.numpy(), (64, 64)))
-    assert abs(scaled - expected).max() < 0.01
+    assert abs(scaled - expected).max() < 0.03
 
 
 @pytest.mark.parametrize("method", [gradcam, hirescam])

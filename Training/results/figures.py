@@ -193,6 +193,18 @@ def as_paper() -> dict[str, Any]:
     return found
 
 
+def made_again() -> dict[str, bool]:
+    """Of runs that were made a second time by the same command: whether the predictions are the same bytes."""
+    found = {}
+    for again in sorted((HERE / "protocols" / "runs").glob("*-again")):
+        pairs = [
+            (file, again.with_name(again.name.removesuffix("-again")) / file.relative_to(again))
+            for file in again.rglob("predictions.csv")
+        ]
+        found[again.name.removesuffix("-again")] = all(one.read_bytes() == other.read_bytes() for one, other in pairs)
+    return found
+
+
 AS_PAPER = ("efficientnet-lite0-transfer", "efficientnet-lite0")
 CURVES = {"from scratch": "efficientnet-lite0", "transfer": "efficientnet-lite0-transfer"}
 
@@ -316,6 +328,7 @@ def collect() -> dict[str, Any]:
         "protocols": protocols(),
         "convergence": convergence(),
         "as_paper": as_paper(),
+        "made_again": made_again(),
         "ipmn-phantoms": ipmn_phantoms(),
     }
 

@@ -1,4 +1,4 @@
-"""HiResCAM (Draelos and Carin, arXiv:2011.08891), and its sharpening by a finer layer; for images and volumes."""
+"""HiResCAM (Draelos and Carin, arXiv:2011.08891), and its sharpening by earlier layers; for images and volumes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def hirescam(
 
     As :func:`cadx.explain.gradcam.gradcam`, but each place is weighted by the gradient there instead of the gradient's
     mean over places (Eq. 4), so that a map of a layer before the last keeps its aim. For each layer of ``sharpened_by``
-    in turn the map is enlarged linearly to that layer's finer grid and multiplied by the size of each place's
-    contribution there: the coarse layer says where the evidence is, the finer ones where within. Guided Grad-CAM
-    (Selvaraju et al., ICCV 2017, Section 3.2) multiplies a coarse map by a fine one likewise.
+    in turn, each earlier and no coarser, the map is enlarged linearly to that layer's grid and multiplied by the size
+    of each place's contribution there: the last layer says where the evidence is, the earlier ones where within.
+    Guided Grad-CAM (Selvaraju et al., ICCV 2017, Section 3.2) multiplies a coarse map by a fine one likewise.
     """
     coarse, logits, found = contributions(model, x, class_index, layer, score)
     own_map = coarse.relu()

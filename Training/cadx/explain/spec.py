@@ -17,7 +17,7 @@ class ExplanationSpec(Strict):
     ``method``: "auto" is attention rollout where the network has attention, Grad-CAM elsewhere; "grad-cam" and
     "hirescam" need feature maps. ``layer``: the module whose feature maps count; the last that has places by default.
     ``score``: what is derived, the class's "logit", or its "log-odds" against the other classes, so that what speaks
-    for all classes alike drops out. ``sharpened_by``: finer layers that HiResCAM's map is multiplied by.
+    for all classes alike drops out. ``sharpened_by``: earlier layers that HiResCAM's map is multiplied by.
     """
 
     method: Literal["auto", "grad-cam", "hirescam"] = "auto"

@@ -159,9 +159,10 @@ def _map_told(run: Path) -> str:
     chosen = explanation()
     assert own["explanation"] == chosen.model_dump(mode="json"), "measure the study's map first: cadx localise RUN"
     finer = " and ".join(chosen.sharpened_by)
+    assert chosen.layer is None
     times, below = f"{own['median_times']:.1f} times", f"{1 - own['above_5_times']:.0%}"
     return (
-        f"## Its map\n\n{own['method']} of the layer {chosen.layer} by the class's log-odds, sharpened by {finer}. "
+        f"## Its map\n\n{own['method']} of the last features by the class's log-odds, sharpened by {finer}. "
         f"On right slices of unseen patients it is {times} as dense inside the outline by hand as on the whole picture "
         f"(median), and less than 5 times in {below}: then it may lie elsewhere. It is no outline of the tumour, and "
         "it does not show that a region caused the answer.\n\n"
