@@ -77,3 +77,6 @@ def test_command_line_script_console_and_panel_agree(tumor_panel, repository, fi
     console, panel = find_cases(scene)
     assert (console.case, panel.case) == ("console", "panel")
     assert compared(panel.result()) == compared(expected)
+    # the map that this bundle names, in words, node and legend
+    assert "HiResCAM" in tumor_panel.explanation.text and "Grad-CAM" not in tumor_panel.explanation.text
+    assert panel.attention is None or panel.attention.GetName() == "HiResCAM panel"

@@ -158,7 +158,7 @@ def _map_told(run: Path) -> str:
     own = json.loads((run / "localisation.json").read_text(encoding="utf-8"))["models"][MODEL]
     chosen = explanation()
     assert own["explanation"] == chosen.model_dump(mode="json"), "measure the study's map first: cadx localise RUN"
-    finer = " and ".join(chosen.sharpened_by)
+    finer = ", ".join(chosen.sharpened_by)
     assert chosen.layer is None
     times, below = f"{own['median_times']:.1f} times", f"{1 - own['above_5_times']:.0%}"
     return (
