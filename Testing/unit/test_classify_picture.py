@@ -441,7 +441,7 @@ def test_heads_are_a_cohort_and_a_table(tmp_path):
 
 
 def test_a_bundle_names_its_map_and_its_layer(folder, head, cnn):
-    chosen = ExplanationSpec(method="hirescam", layer="layer3", score="log-odds")
+    chosen = ExplanationSpec(method="hirescam", layer="layer4", score="log-odds", sharpened_by=("layer3",))
     bundle = make_picture_bundle(
         folder / "named", KINDS, negative=(), architecture="test_resnet", scale=30, explanation=chosen
     )
@@ -450,7 +450,8 @@ def test_a_bundle_names_its_map_and_its_layer(folder, head, cnn):
     usual = cnn.classify(PictureCase(head.volume))
     explanation = reading.result.explanation
     assert explanation["method"].startswith("HiResCAM")
-    assert explanation["layer"] == "layer3" and explanation["score"] == "log-odds"
+    assert explanation["layer"] == "layer4 x layer3" and explanation["score"] == "log-odds"
+    assert "earlier layers" in explanation["text"]
     assert "score" not in usual.result.explanation
     assert explanation["class"] == reading.result.label
     assert kind_of(explanation) is HIRESCAM
@@ -458,24 +459,31 @@ def test_a_bundle_names_its_map_and_its_layer(folder, head, cnn):
     assert reading.attention.geometry.is_close(usual.attention.geometry)
     assert not np.array_equal(reading.attention.voxels, usual.attention.voxels)
     torch = pytest.importorskip("torch")
-    x = torch.from_numpy(prepare_picture(reading.slices[3].view.picture.pixels, named.preparation))[None]
+    one = next(r for r in reading.slices if r.own_map is not None)
+    x = torch.from_numpy(prepare_picture(one.view.picture.pixels, named.preparation))[None]
     answer = named.bundle.settings.classes.index(reading.result.label)
-    own = hirescam(named.model, x, answer, "layer3", "log-odds")[0][0].numpy()
-    shown = to_picture(own, named.preparation, reading.slices[3].view.picture.shape)
-    np.testing.assert_allclose(
-        reading.slices[3].own_map / reading.slices[3].own_map.max(), shown / shown.max(), atol=1e-5
-    )
+    own = hirescam(named.model, x, answer, "layer4", "log-odds", ["layer3"])[0][0].numpy()
+    shown = to_picture(own, named.preparation, one.view.picture.shape)
+    np.testing.assert_allclose(one.own_map / one.own_map.max(), shown / shown.max(), atol=1e-5)
 
 
-def test_a_bundle_that_names_a_layer_it_lacks_says_so(folder, head):
-    chosen = ExplanationSpec(method="hirescam", layer="layer9")
-    bundle = make_picture_bundle(folder / "lacking", architecture="test_resnet", explanation=chosen)
-    with pytest.raises(InputError, match="has no layer 'layer9'"):
-        PictureClassifier(bundle, "cpu").classify(PictureCase(head.volume, [3]))
+@pytest.mark.parametrize("wrong", [{"layer": "layer9"}, {"sharpened_by": ["layer9"]}, {"layer": "fc"}])
+def test_a_bundle_that_names_a_layer_it_lacks_says_so(folder, wrong):
+    chosen = ExplanationSpec(method="hirescam", **wrong)
+    name = f"lacking-{'-'.join(wrong)}-{len(str(wrong))}"
+    bundle = make_picture_bundle(folder / name, architecture="test_resnet", explanation=chosen)
+    with pytest.raises(BundleError, match="names a map that it cannot have"):
+        PictureClassifier(bundle, "cpu")
+
+
+def test_a_map_names_what_belongs_together(folder):
     with pytest.raises(ValidationError, match="name one of them"):
         ExplanationSpec(layer="layer3")
     with pytest.raises(ValidationError, match="goes with the method"):
         ExplanationSpec(method="grad-cam", sharpened_by=("layer2",))
+    # earlier readers know no such field
+    usual = json.loads((make_picture_bundle(folder / "usual").folder / "configs" / "cadx.json").read_text())
+    assert "explanation" not in usual
 
 
 # --- command line

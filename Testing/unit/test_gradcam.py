@@ -7,7 +7,7 @@ timm = pytest.importorskip("timm")
 
 from cadx.errors import InputError  # noqa: E402
 from cadx.explain.gradcam import gradcam, require_layers, target_layer  # noqa: E402
-from cadx.explain.hirescam import contributions, hirescam  # noqa: E402
+from cadx.explain.hirescam import contributions, hirescam, sharpened  # noqa: E402
 from cadx.models import registry  # noqa: E402
 from cadx.models.build import ModelSpec, build  # noqa: E402
 from cadx.models.parts import head_names  # noqa: E402
@@ -146,10 +146,10 @@ def test_log_odds_derive_what_sets_a_class_apart(method):
     assert not torch.allclose(shown, method(model, x, 1, "layer3")[0], rtol=1e-2)
 
 
-def test_a_finer_layer_sharpens_within_what_the_coarse_one_shows():
+def test_earlier_layers_sharpen_within_what_the_last_one_shows():
     model, x = network("resnet18", 64)
     coarse, logits, layer = hirescam(model, x, 1, "layer3", "log-odds")
-    fine, _, _ = contributions(model, x, 1, "layer2", "log-odds")
+    (fine, finest), _, _ = contributions(model, x, 1, ("layer2", "layer1"), "log-odds")
     assert (fine < 0).any() and (fine > 0).any()
     sharp, again, layers = hirescam(model, x, 1, "layer3", "log-odds", ["layer2"])
     assert (layer, layers) == ("layer3", "layer3 x layer2")
@@ -157,18 +157,54 @@ def test_a_finer_layer_sharpens_within_what_the_coarse_one_shows():
     assert sharp.shape == fine.shape == (2, 8, 8)
     assert (sharp >= 0).all() and sharp.any()
     # nothing where all coarse places around are zero
-    empty = (
-        torch.nn.functional.max_pool2d(coarse[:, None], 3, 1, 1)[:, 0].repeat_interleave(2, 1).repeat_interleave(2, 2)
-        == 0
-    )
-    assert not sharp[empty].any()
-    inner = coarse[0, 1:3, 1:3]
+    around = torch.nn.functional.max_pool2d(coarse[:, None], 3, 1, 1)[:, 0]
+    assert not sharp[around.repeat_interleave(2, 1).repeat_interleave(2, 2) == 0].any()
+    relative = fine.abs() / fine.abs().amax(dim=(1, 2), keepdim=True)
     weights = torch.tensor([[0.75, 0.25], [0.25, 0.75]])
+    middle = weights @ coarse[0, 1:3, 1:3] @ weights.T
+    assert torch.allclose(sharp[0, 3:5, 3:5], middle * relative[0, 3:5, 3:5], rtol=1e-4)
     sharper, _, layers = hirescam(model, x, 1, "layer3", "log-odds", ["layer2", "layer1"])
-    finest = contributions(model, x, 1, "layer1", "log-odds")[0].abs()
     assert layers == "layer3 x layer2 x layer1" and sharper.shape == finest.shape == (2, 16, 16)
-    assert torch.allclose(sharper[:, 0, 0], sharp[:, 0, 0] * finest[:, 0, 0])
-    assert torch.allclose(sharp[0, 3:5, 3:5], (weights @ inner @ weights.T) * fine[0, 3:5, 3:5].abs(), rtol=1e-4)
+    corner = finest[:, 0, 0].abs() / finest.abs().amax(dim=(1, 2))
+    assert torch.allclose(sharper[:, 0, 0], sharp[:, 0, 0] * corner)
+    with pytest.raises(InputError, match="coarser than the map"):
+        hirescam(model, x, 1, "layer2", "log-odds", ["layer3"])
+
+
+def test_sharpening_keeps_the_scale_between_samples():
+    """The second slice has a third of the first one's evidence, whatever its earlier layers add up to."""
+    coarse = torch.ones(2, 2, 2) * torch.tensor([3.0, 1.0])[:, None, None]
+    fine = torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1e-6, 50.0])[:, None, None]
+    highest = sharpened(coarse, fine).amax(dim=(1, 2))
+    assert torch.allclose(highest, torch.tensor([3.0, 1.0]))
+    assert not sharpened(coarse, 0 * fine).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("vit_tiny_patch16_224", "blocks.0.attn.q_norm"),
+        ("vit_tiny_patch16_224", "head"),
+        ("tf_efficientnet_lite0", "classifier"),
+        ("tf_efficientnet_lite0", "global_pool"),
+        ("mobilenetv3_small_100", "blocks.0.0.se.conv_reduce"),
+    ],
+)
+def test_layers_without_places_are_refused_before_anything_is_trained(name, layer):
+    options = {"depth": 2, "qk_norm": True} if name.startswith("vit") else {}
+    model, x = network(name, 64, options)
+    with pytest.raises(InputError, match="no places"):
+        require_layers(model, (layer,))
+    with pytest.raises(InputError, match="no places"):
+        require_layers(network(name, 64, options)[0].to("meta"), (layer,))
+    with pytest.raises(InputError, match="no places"):
+        hirescam(model, x, 1, layer)
+
+
+def test_the_patches_before_the_class_token_are_a_map_too():
+    model, x = network("vit_tiny_patch16_224", 64, {"depth": 2})
+    require_layers(model, ("patch_embed", "patch_embed.proj", "blocks.0"))
+    assert hirescam(model, x, 1, "patch_embed")[0].shape == (2, 4, 4)
 
 
 def test_what_speaks_for_all_classes_alike_drops_out_of_the_log_odds():

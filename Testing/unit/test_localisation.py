@@ -83,14 +83,17 @@ def test_every_test_case_is_looked_at(tmp_path, capsys, final):
     assert (run / "localisation.json").read_bytes() == before
     assert chosen["method"].startswith("HiResCAM") and chosen["explanation"]["layer"] == "layer2"
     assert [one["right"] for one in chosen["each"]] == [one["right"] for one in found["each"]]
+    assert main(["localise", str(run), f"--data={data}", "--map={method: grad-cam}"]) == 2
+    assert "--file" in capsys.readouterr().err
     assert [one["energy"] for one in chosen["each"]] != [one["energy"] for one in found["each"]]
     for wrong, told in (
         ("{layer: layer2}", "name one of"),
         ("{method: hirescam, layer: layer9}", "layer9"),
+        ("{method: hirescam, sharpened_by: [layer9]}", "layer9"),
         ("{", "--map"),
     ):
         capsys.readouterr()
-        assert main(["localise", str(run), f"--data={data}", f"--map={wrong}"]) == 2
+        assert main(["localise", str(run), f"--data={data}", f"--map={wrong}", f"--file={tmp_path / 'none.json'}"]) == 2
         assert told in capsys.readouterr().err
 
 

@@ -539,6 +539,18 @@ def test_the_range_test_finds_the_steepest_fall():
     assert 3e-4 < range_test.steepest(list(found), losses) < 1e-2
 
 
+def test_the_range_test_does_not_follow_a_loss_down_to_nothing():
+    rates = range_test.range_rates(RangeTestSpec(low=1e-6, high=1.0, steps=100))
+    losses = [2 / (1 + (rate / 1e-4) ** 1.5) if rate < 0.05 else 20.0 for rate in rates]
+    assert 3e-5 < range_test.steepest(rates, losses) < 4e-4
+
+
+def test_an_easy_first_batch_does_not_flatten_a_short_range_test():
+    rates = range_test.range_rates(RangeTestSpec(low=1e-5, high=1e-1, steps=10))
+    losses = [0.4, 2.0, 2.0, 1.9, 1.7, 1.0, 0.5, 0.3, 0.3, 9.0]
+    assert 5e-4 < range_test.steepest(rates, losses) < 2e-2
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_scattered_losses_do_not_make_the_range_test_choose_the_lowest_rates(seed):
     """As those of a network whose fresh head gives large logits: batches differ by more than the loss falls."""

@@ -159,7 +159,7 @@ class Classifier(LoadedBundle):
         shown = readings[int(np.argmax([r.probabilities[probabilities.argmax()] for r in readings]))]
         attention = _mean_map(prepared, readings) if shown.grid_map is not None else None
         explanation = describe_explanation(
-            kind, options.explain, layer, attention is not None, self.bundle.settings.explanation.score
+            kind, options.explain, layer, attention is not None, self.bundle.settings.explanation
         )
         result = self._result(case, prepared, options, readings, probabilities, explanation, command)
         return Reading(result, prepared, shown, attention)

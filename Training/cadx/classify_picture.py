@@ -164,7 +164,7 @@ class PictureClassifier(LoadedBundle):
         elif kind is not None and kind.of_one_class:
             readings = _relative_to_maximum(readings)
         drawn = any(r.own_map is not None for r in readings)
-        explanation = describe_explanation(kind, options.explain, layer, drawn, self.bundle.settings.explanation.score)
+        explanation = describe_explanation(kind, options.explain, layer, drawn, self.bundle.settings.explanation)
         if explanation is not None and kind is not None and kind.of_one_class and drawn:
             explanation["class"] = self.bundle.settings.classes[int(probabilities.argmax())]
         result = self._result(case, options, readings, probabilities, shown, explanation, command)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadx import __version__, device
-from cadx.errors import BundleError
+from cadx.errors import BundleError, InputError
 from cadx.explain.display import MapKind
 from cadx.explain.maps import Explained, explain
+from cadx.explain.spec import USUAL, ExplanationSpec
 from cadx.models.bundle import Bundle, fed_shape
 from cadx.notices import DEMO_MODEL, Notice
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NO_METHOD = "none"
+SHARPENED = " It was multiplied by the contributions of earlier layers, so that it shows finer places."
 EMPTY_MAP = "The map is 0 everywhere: no part of the image speaks for the grade by itself, so there is no map to show."
 
 
@@ -90,7 +92,15 @@ class LoadedBundle:
     def _load(self) -> None:
         import torch
 
+        from cadx.explain.gradcam import require_layers
+
         self.model = self.bundle.build_model().to(self.device.torch)
+        try:
+            require_layers(self.model, self.bundle.settings.explanation.layers)
+        except InputError as error:
+            raise BundleError(
+                f"The bundle {self.bundle.folder.name} names a map that it cannot have. {error}"
+            ) from error
         generator = torch.Generator().manual_seed(0)
         example = torch.rand(1, *fed_shape(self.bundle.preparation), generator=generator)
         self.precision = device.choose_precision(self.model, example.to(self.device.torch), self._asked_precision)
@@ -124,19 +134,27 @@ def versions() -> dict[str, str]:
 
 
 def describe_explanation(
-    kind: MapKind | None, wanted: bool, layer: str, drawn: bool, score: str = "logit"
+    kind: MapKind | None, wanted: bool, layer: str, drawn: bool, spec: ExplanationSpec = USUAL
 ) -> dict[str, str] | None:
-    """What ``result.json`` says of the map: None where none was wanted; ``score`` is what was derived."""
+    """What ``result.json`` says of the map: None where none was wanted."""
     if not wanted:
         return None
     if kind is None:
-        return {"method": NO_METHOD, "text": "Neither attention rollout nor Grad-CAM is defined for this model."}
+        return {
+            "method": NO_METHOD,
+            "text": "No map is defined for this model: it has neither attention nor feature maps.",
+        }
     if not drawn:
         return {"method": NO_METHOD, "text": EMPTY_MAP}
     layers = {"layer": layer} if layer else {}
-    if layer and score != "logit":
-        layers["score"] = score
-    return {"method": kind.method, "unit": kind.unit, **layers, "text": kind.text}
+    if layer and spec.score != "logit":
+        layers["score"] = spec.score
+    return {
+        "method": kind.method,
+        "unit": kind.unit,
+        **layers,
+        "text": kind.text + (SHARPENED if spec.sharpened_by else ""),
+    }
 
 
 def no_map(explanation: dict[str, str] | None) -> list[Notice]:

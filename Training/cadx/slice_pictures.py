@@ -214,7 +214,7 @@ def _show_shares(axes: Axes, shares: list[tuple[str, float]]) -> None:
 
 
 def _of_class(reading: PictureReading) -> str:
-    """Grad-CAM of an answer without a finding shows what speaks for none."""
+    """Such a map of an answer without a finding shows what speaks for none."""
     name = str((reading.result.explanation or {}).get("class", ""))
     return f" for {name if len(name) < 24 else f'{name[:22]}...'}" if name else ""
 

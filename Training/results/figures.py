@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cadx.evaluate.intervals import LEVEL, RESAMPLES, weighted_scores
 from cadx.evaluate.metrics import class_scores, scores
 from cadx.evaluate.published import published
+from cadx.study.range_test import steepest
 
 HERE = Path(__file__).resolve().parent
 SETS = {
@@ -30,6 +31,7 @@ PROTOCOLS = ("images", "patients")
 SEEDS = (0, 1, 2)
 # so that no two test parts are resampled alike
 DRAWS = {"images": 0, "patients": 100}
+SURE = 0.99
 METRICS = ("accuracy", "balanced_accuracy", "auc")
 MODEL = "efficientnet-lite0-transfer"
 # rows of the papers' protocol beside the 8 epochs, by the name of their runs
@@ -201,7 +203,9 @@ def made_again() -> dict[str, bool]:
             (file, again.with_name(again.name.removesuffix("-again")) / file.relative_to(again))
             for file in again.rglob("predictions.csv")
         ]
-        found[again.name.removesuffix("-again")] = all(one.read_bytes() == other.read_bytes() for one, other in pairs)
+        found[again.name.removesuffix("-again")] = bool(pairs) and all(
+            one.read_bytes() == other.read_bytes() for one, other in pairs
+        )
     return found
 
 
@@ -235,7 +239,10 @@ def convergence() -> dict[str, Any]:
         }
         test = HERE / "convergence" / "range-test" / place / "range_test.json"
         if test.is_file():
-            found[name]["range_test"] = json.loads(test.read_text(encoding="utf-8"))
+            curve = json.loads(test.read_text(encoding="utf-8"))
+            # by the rule as it is now; the run itself may have chosen by an earlier one
+            chosen = steepest(curve["learning_rates"], curve["losses"])
+            found[name]["range_test"] = {**curve, "chosen": chosen}
     return found
 
 
@@ -269,6 +276,12 @@ def bundle_study() -> dict[str, Any]:
         ((_, model),) = json.loads((folder / file).read_text(encoding="utf-8"))["models"].items()
         found[key] = {name: value for name, value in model.items() if name != "each"}
         found[key]["by_class"] = _times_by_class(model["each"], whole)
+        found[key]["above_half_inside"] = rounded(
+            np.mean([one["energy"] > 0.5 for one in model["each"] if one["right"]])
+        )
+        found[key]["median_times_of_wrong"] = rounded(
+            np.median([one["energy"] / one["share"] for one in model["each"] if not one["right"]]), 2
+        )
     return found
 
 
@@ -317,7 +330,13 @@ def _patients_with_errors(answers: Answers) -> dict[str, Any]:
         if not right:
             wrong[group] = wrong.get(group, 0) + 1
     worst: Sequence[int] = sorted(wrong.values(), reverse=True)
-    return {"errors": sum(worst), "patients": len(wrong), "in_worst_five": sum(worst[:5])}
+    sure = answers.shares.max(1)[answers.shares.argmax(1) != answers.truth] > SURE
+    return {
+        "errors": sum(worst),
+        "patients": len(wrong),
+        "in_worst_five": sum(worst[:5]),
+        "above_0_99": int(sure.sum()),
+    }
 
 
 def collect() -> dict[str, Any]:

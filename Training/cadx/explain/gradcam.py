@@ -59,19 +59,19 @@ def gradcam(
     def averaged(maps: Tensor, slopes: Tensor) -> Tensor:
         return maps * slopes.mean(dim=tuple(range(2, x.ndim)), keepdim=True)
 
-    summed, logits, found = weighted_sum(model, x, class_index, layer, score, averaged)
+    (summed,), logits, (found,) = weighted_sums(model, x, class_index, (layer,), score, averaged)
     return summed.relu(), logits, found
 
 
-def weighted_sum(
+def weighted_sums(
     model: nn.Module,
     x: Tensor,
     class_index: int | Sequence[int] | None,
-    layer: str | None,
+    layers: Sequence[str | None],
     score: Score,
     weighted: Callable[[Tensor, Tensor], Tensor],
-) -> tuple[Tensor, Tensor, str]:
-    """The weighted feature maps' sum, of either sign, else as :func:`gradcam`.
+) -> tuple[list[Tensor], Tensor, list[str]]:
+    """Of each layer the weighted feature maps' sum, of either sign, from one pass; else as :func:`gradcam`.
 
     ``weighted`` takes feature maps and their gradients, both (B, features, places...).
     """
@@ -79,22 +79,40 @@ def weighted_sum(
 
     with torch.inference_mode(False), torch.enable_grad(), _evaluating(model):
         image = x.detach().clone().requires_grad_(True)
-        layer = layer or target_layer(model, image)
-        kept: list[Tensor] = []
-        handles = [module.register_forward_hook(_keeper(kept)) for module in _modules(model, layer)]
-        try:
-            logits = model(image)
-        finally:
-            for handle in handles:
-                handle.remove()
-        if not kept:
-            raise InputError(f"The layer '{layer}' takes no part in the network's answer; choose another one.")
+        names = [layer or target_layer(model, image) for layer in layers]
+        kept, logits = _outputs(model, names, image)
         told = _score(logits, _classes(logits, class_index)[:, None], score)
-        gradients = torch.autograd.grad(told.sum(), kept)
-    maps = [_places(model, layer, t.detach().float(), x.ndim) for t in kept]
-    slopes = [_places(model, layer, g.float(), x.ndim) for g in gradients]
-    sums = [weighted(m, g).sum(dim=1) for m, g in zip(maps, slopes, strict=True)]
-    return torch.stack(sums).sum(dim=0), logits.detach(), layer
+        gradients = iter(torch.autograd.grad(told.sum(), [output for own in kept for output in own]))
+    sums = []
+    for name, own in zip(names, kept, strict=True):
+        maps = [_places(model, name, output.detach().float(), x.ndim) for output in own]
+        slopes = [_places(model, name, next(gradients).float(), x.ndim) for _ in own]
+        parts = [weighted(m, g).sum(dim=1) for m, g in zip(maps, slopes, strict=True)]
+        sums.append(torch.stack(parts).sum(dim=0))
+    return sums, logits.detach(), names
+
+
+def _outputs(model: nn.Module, layers: Sequence[str], x: Tensor) -> tuple[list[list[Tensor]], Tensor]:
+    """What each layer gives (late fusion: in each branch), and the logits; leaves no hook."""
+    import torch
+
+    kept: list[list[Tensor]] = [[] for _ in layers]
+    handles = [
+        module.register_forward_hook(_keeper(own))
+        for own, layer in zip(kept, layers, strict=True)
+        for module in _modules(model, layer)
+    ]
+    try:
+        logits = model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for own, layer in zip(kept, layers, strict=True):
+        if not own:
+            raise InputError(f"The layer '{layer}' takes no part in the network's answer; choose another one.")
+        if not all(torch.is_tensor(output) for output in own):
+            raise InputError(f"The layer '{layer}' has no places; choose a layer before the pooling.")
+    return kept, logits
 
 
 def target_layer(model: nn.Module, x: Tensor | None = None) -> str:
@@ -123,20 +141,30 @@ def target_layer(model: nn.Module, x: Tensor | None = None) -> str:
         for handle in handles:
             handle.remove()
     if not seen:
-        raise InputError(f"{type(model).__name__} keeps no places in its layers, so Grad-CAM cannot explain it.")
+        raise InputError(f"{type(model).__name__} keeps no places in its layers, so no map can be made of it.")
     return seen[-1]
 
 
 def require_layers(model: nn.Module, layers: Sequence[str]) -> None:
-    """Refuse the name of a module that a network does not have.
+    """Refuse layers that a network does not have, or that have no places; on the device "meta" it costs nothing.
 
     Raises
     ------
     InputError
-        If there is no such module.
+        If there is no such module, or it gives no feature map.
     """
+    import torch
+
+    if not layers:
+        return
+    x = _example(model)
     for layer in layers:
         _modules(model, layer)
+    with torch.no_grad(), _evaluating(model):
+        kept, _ = _outputs(model, layers, x)
+    for layer, own in zip(layers, kept, strict=True):
+        for output in own:
+            _places(model, layer, output, x.ndim)
 
 
 def _as_any(model: nn.Module) -> Any:
@@ -212,12 +240,20 @@ def _places(model: nn.Module, layer: str, tokens: Tensor, dimensions: int) -> Te
     from cadx.models.fusion import LateFusion
 
     network = _as_any(model.branches[0] if isinstance(model, LateFusion) else model)
-    if tokens.ndim == dimensions:
-        return tokens.movedim(-1, 1) if getattr(network, "output_fmt", "") == "NHWC" else tokens
-    if tokens.ndim != 3 or not _is_transformer(network):
+    transformer = _is_transformer(network)
+    found = tokens
+    if transformer and tokens.ndim == 3:
+        grid = network.patch_embed.grid_size
+        before = tokens.shape[1] - grid[0] * grid[1]
+        if before in (0, network.num_prefix_tokens):
+            found = tokens[:, before:].transpose(1, 2).unflatten(2, grid)
+    elif getattr(network, "output_fmt", "") == "NHWC":
+        found = tokens.movedim(-1, 1)
+    # a transformer's other outputs of so many dimensions are heads and tokens
+    strange = transformer and tokens.ndim != 3 and not layer.startswith("patch_embed")
+    if strange or found.ndim != dimensions or min(found.shape[2:]) < LEAST_SIDE:
         raise InputError(f"The layer '{layer}' has no places; choose a layer before the pooling.")
-    patches = tokens[:, network.num_prefix_tokens :]
-    return patches.transpose(1, 2).unflatten(2, network.patch_embed.grid_size)
+    return found
 
 
 def _example(model: nn.Module) -> Tensor:

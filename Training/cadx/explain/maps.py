@@ -51,7 +51,7 @@ def explain(
     class_index: int | None = None,
     spec: ExplanationSpec = USUAL,
 ) -> Explained:
-    """Logits and map of one sample (1, C, H, W) or (1, C, D, H, W) from the same pass.
+    """Logits and map of one sample (1, C, H, W) or (1, C, D, H, W), from the same pass.
 
     ``class_index`` is the class that a map of feature maps speaks of; by default the most probable one. There is no map
     where a network keeps no places in its layers.
@@ -78,7 +78,7 @@ def explain(
         else:
             own_map, logits, layer = gradcam.gradcam(model, x, class_index, spec.layer, spec.score)
     except InputError:
-        if spec.layer is not None:
+        if spec.layers:
             raise
         with torch.inference_mode():
             return Explained(model(x), None)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cadx.errors import InputError
+
 
 class LateFusion(nn.Module):
     """Takes (B, channels, H, W[, D]); gives (B, classes) logits.
@@ -41,6 +43,8 @@ class LateFusion(nn.Module):
         Of networks of timm's alone, as are all names below.
         """
         found = [branch.forward_features(x[:, i : i + 1]) for i, branch in enumerate(self._networks)]
+        if not all(torch.is_tensor(features) for features in found):
+            raise InputError("The network's features are no single map of places; choose another network.")
         return torch.cat(found, dim=self._features_at(found[0]))
 
     def forward_head(self, features: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cadx import DISCLAIMER, __version__
 from cadx.errors import InputError
+from cadx.explain.spec import USUAL
 from cadx.io.atomic import require_replaceable, require_writable, staged_folder
 from cadx.models import bundle as layout
 from cadx.models import registry
@@ -69,7 +70,8 @@ def write_bundle(
             raise InputError(f"Writing the weights of {folder.name} failed; make room there.") from error
         (stage / layout.WEIGHTS).chmod(0o644)
         _write_json(stage / layout.METADATA, _metadata(settings, preparation, text, str(torch.__version__)))
-        _write_json(stage / layout.SETTINGS, settings.model_dump(mode="json", by_alias=True))
+        usual = {"explanation"} if settings.explanation == USUAL else None  # earlier readers know no such field
+        _write_json(stage / layout.SETTINGS, settings.model_dump(mode="json", by_alias=True, exclude=usual))
         _write_json(stage / layout.PREPARATION, preparation.to_json())
         _write_json(stage / layout.INFERENCE, _monai_inference(settings))
         (stage / layout.CARD).write_text(text.card, encoding="utf-8")

@@ -285,12 +285,17 @@ def localise(
     debug: Debug = False,
 ) -> None:
     """Measure how much of each test case's map lies inside its mask; written into the run as localisation.json."""
+    from cadx.io.atomic import require_writable
     from cadx.study.libraries import bring_in
     from cadx.study.localisation import FILE, localise, named_map
     from cadx.study.runfolder import write_json
     from cadx.study.weights import Plan
     from cadx.study.workshop import WorkshopPlan
 
+    if explanation is not None and file is None:
+        raise InputError("--map needs --file: the run's own localisation.json is that of the study's map.")
+    written = file or run / FILE
+    require_writable(written.parent)
     bring_in()
     document = localise(
         run,
@@ -303,9 +308,8 @@ def localise(
             threads=threads,
         ),
         print,
-        named_map(explanation) if explanation else None,
+        None if explanation is None else named_map(explanation),
     )
-    written = file or run / FILE
     write_json(written, document)
     print(f"Every case in {written}. {DISCLAIMER}")
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FILE = "range_test.json"
-SMOOTHING, TINY = 0.05, 1e-12
+SMOOTHING, LEARNT, TINY = 0.05, 0.2, 1e-12
 
 
 def run(folder: Path, build: Callable[[], nn.Module], samples: Samples, fit: Fit, where: device.Device) -> float:
@@ -90,7 +90,7 @@ def range_rates(spec: RangeTestSpec) -> list[float]:
 def steepest(rates: list[float], losses: list[float]) -> float:
     """The rate at which the smoothed loss falls by the largest share a decade, on its way to the lowest.
 
-    >>> steepest([1e-4, 1e-3, 1e-2, 1e-1, 1.0], [2.0, 1.9, 1.0, 0.4, 8.0])
+    >>> steepest([1e-4, 1e-3, 1e-2, 1e-1, 1.0], [2.0, 1.9, 1.0, 0.5, 8.0])
     0.01
     """
     smooth = np.log(smoothed(losses))
@@ -104,11 +104,12 @@ def steepest(rates: list[float], losses: list[float]) -> float:
 def smoothed(losses: list[float]) -> NDArray[np.float64]:
     """The curve of a range test without the scatter of single batches, which is more than the loss falls.
 
-    Logarithms are smoothed to both sides (a Gaussian of a twentieth of the curve), after the losses of a network that
-    diverges were cut to the highest of the beginning.
+    Logarithms are smoothed to both sides (a Gaussian of a twentieth of the curve). Before, losses are cut to the
+    highest of the first ones, for networks that diverge, and to a fifth of their median: what falls further is learnt
+    already.
     """
     from scipy.ndimage import gaussian_filter1d
 
-    highest = max(losses[: max(1, len(losses) // 10)])
-    logarithms = np.log(np.clip(losses, TINY, highest))
-    return np.exp(gaussian_filter1d(logarithms, SMOOTHING * len(losses), mode="reflect"))
+    first = losses[: max(3, len(losses) // 10)]
+    cut = np.clip(losses, max(LEARNT * float(np.median(first)), TINY), max(first))
+    return np.exp(gaussian_filter1d(np.log(cut), SMOOTHING * len(losses), mode="reflect"))

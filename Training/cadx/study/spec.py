@@ -195,7 +195,8 @@ class ScheduleSpec(Strict):
 class RangeTestSpec(Strict):
     """Learning-rate range test (Smith, WACV 2017, Section 3.3) on the training part.
 
-    The rate rises from ``low`` to ``high`` within ``steps``; that of the steepest fall of the loss is taken.
+    The rate rises from ``low`` to ``high`` within ``steps``; that at which the smoothed loss falls by the
+    largest share is taken.
     """
 
     low: Annotated[float, Field(gt=0)] = 1e-6

@@ -19,6 +19,7 @@ import numpy as np
 
 from cadx import DISCLAIMER
 from cadx.evaluate.rundata import Run, read_run
+from cadx.explain.display import percent
 from cadx.explain.maps import explain, map_kind
 from cadx.explain.spec import ExplanationSpec
 from cadx.models.bundle import CARD, METADATA, SETTINGS, Bundle, seal
@@ -100,7 +101,7 @@ def draw_failures(gallery: Gallery, file: Path) -> None:
     for axes, one in zip(every, surest_wrong(gallery.run, ROWS * COLUMNS), strict=False):
         gallery.show(axes, one["name"], one["fold"], explanation(), one["given"])
         true, given = gallery.classes[one["truth"]], gallery.classes[one["given"]]
-        axes.set_title(f"{true}\ncalled {given} ({one['share']:.0%})", fontsize=9)
+        axes.set_title(f"{true}\ncalled {given} ({percent(one['share'])})", fontsize=9)
     _foot(figure, "Surest wrong answers, out of fold, one a patient", "HiResCAM of the wrong answer")
     figure.savefig(file, dpi=80, metadata={"Software": None})
 
@@ -147,10 +148,33 @@ def finish(run: Path, data: Path, cache: Path | None, out: Path) -> Bundle:
     card = out / CARD
     text = card.read_text(encoding="utf-8")
     before, licence = text.split("## Licence")
-    pictures = _map_told(run) + f"## Where it fails\n\n![Surest wrong answers, out of fold]({FAILURES})\n\n{CREDIT}\n\n"
+    told = _failures_told(gallery.run)
+    pictures = (
+        _map_told(run)
+        + f"## Where it fails\n\n{told}\n\n![Surest wrong answers, out of fold]({FAILURES})\n\n{CREDIT}\n\n"
+    )
     card.write_text(f"{before}{pictures}## Licence{licence}", encoding="utf-8")
     seal(out)
     return Bundle.load(out)
+
+
+def _failures_told(run: Run) -> str:
+    """Of the card: how many answers were wrong out of fold, how sure, and of which class most."""
+    parts = [fold.predictions for fold in run.model(MODEL).tested]
+    truth = np.concatenate([part.truth for part in parts])
+    shares = np.concatenate([part.probabilities for part in parts])
+    wrong = shares.argmax(1) != truth
+    missed = [int((wrong & (truth == number)).sum()) for number in range(len(run.study.class_names))]
+    counts = np.bincount(truth)
+    worst = int(np.argmax(np.array(missed) / counts))
+    taken = int(np.bincount(shares.argmax(1)[wrong & (truth == worst)]).argmax())
+    names = run.study.class_names
+    sure = int((shares.max(1)[wrong] > 0.99).sum())
+    most = f"{names[worst]}: {missed[worst]} of {counts[worst]}, most often called {names[taken]}"
+    return (
+        f"Out of fold {wrong.sum()} of {len(truth)} answers were wrong, {sure} of them with more than 99 %. Missed most is "
+        f"{most}. Errors come in whole patients: one slice more of the same patient is no second opinion."
+    )
 
 
 def _map_told(run: Path) -> str:
@@ -164,7 +188,8 @@ def _map_told(run: Path) -> str:
     return (
         f"## Its map\n\n{own['method']} of the last features by the class's log-odds, sharpened by {finer}. "
         f"On right slices of unseen patients it is {times} as dense inside the outline by hand as on the whole picture "
-        f"(median), and less than 5 times in {below}: then it may lie elsewhere. It is no outline of the tumour, and "
+        f"(median), and less than 5 times in {below}: then it may lie elsewhere. Over wrong answers it lies on the "
+        "tumour about as densely: it does not tell that an answer is right. It is no outline of the tumour, and "
         "it does not show that a region caused the answer.\n\n"
     )
 

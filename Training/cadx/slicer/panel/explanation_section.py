@@ -80,7 +80,8 @@ class ExplanationSection:
             "a region caused the answer, and it is no outline of a lesion."
         )
         hirescam = _(
-            "HiResCAM shows where the network's features speak for the answer, place by place. It does not show that "
+            "HiResCAM shows where the network's features speak for the answer, place by place, finer where the "
+            "model sharpens it by earlier layers. It does not show that "
             "a region caused the answer, and it is no outline of a lesion."
         )
         self._sentence.setText({ATTENTION: rollout, GRADCAM: gradcam, HIRESCAM: hirescam}[kind])
