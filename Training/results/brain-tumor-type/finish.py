@@ -172,8 +172,8 @@ def _failures_told(run: Run) -> str:
     sure = int((shares.max(1)[wrong] > 0.99).sum())
     most = f"{names[worst]}: {missed[worst]} of {counts[worst]}, most often called {names[taken]}"
     return (
-        f"Out of fold {wrong.sum()} of {len(truth)} answers were wrong, {sure} of them with more than 99 %. Missed most is "
-        f"{most}. Errors come in whole patients: one slice more of the same patient is no second opinion."
+        f"Out of fold {wrong.sum()} of {len(truth)} answers were wrong, {sure} of them with more than 99 %. "
+        f"Missed most is {most}. Errors come in whole patients: one slice more of the same patient is no second opinion."
     )
 
 
