@@ -173,7 +173,7 @@ def _failures_told(run: Run) -> str:
     most = f"{names[worst]}: {missed[worst]} of {counts[worst]}, most often called {names[taken]}"
     return (
         f"Out of fold {wrong.sum()} of {len(truth)} answers were wrong, {sure} of them with more than 99 %. "
-        f"Missed most is {most}. Errors come in whole patients: one slice more of the same patient is no second opinion."
+        f"Missed most is {most}. Errors come in whole patients: a further slice of a patient is no second opinion."
     )
 
 
