@@ -23,10 +23,10 @@ def hirescam(
     """What in a feature map speaks for a class, place by place.
 
     As :func:`cadx.explain.gradcam.gradcam`, but each place is weighted by the gradient there instead of the gradient's
-    mean over places (Eq. 4), so that a map of a layer before the last keeps its aim. For each layer of ``sharpened_by``
-    in turn, each earlier and no coarser, the map is enlarged linearly to that layer's grid and multiplied by the size
-    of each place's contribution there: the last layer says where the evidence is, the earlier ones where within.
-    Guided Grad-CAM (Selvaraju et al., ICCV 2017, Section 3.2) multiplies a coarse map by a fine one likewise.
+    mean over places; of the last features before a pooled linear layer that is CAM, as its authors prove. For each
+    layer of ``sharpened_by`` in turn, each earlier and no coarser, the map is enlarged linearly to that layer's grid and
+    multiplied by the size of each place's contribution there: the last layer says where the evidence is, the earlier
+    ones where within. Guided Grad-CAM (Selvaraju et al., ICCV 2017) multiplies a coarse map by a fine one likewise.
     """
     (coarse, *finer), logits, names = contributions(model, x, class_index, (layer, *sharpened_by), score)
     own_map = coarse.relu()
