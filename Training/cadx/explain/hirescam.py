@@ -24,7 +24,7 @@ def hirescam(
 
     As :func:`cadx.explain.gradcam.gradcam`, but each place is weighted by the gradient there instead of the gradient's
     mean over places; of the last features before a pooled linear layer that is CAM, as its authors prove. For each
-    layer of ``sharpened_by`` in turn, each earlier and no coarser, the map is enlarged linearly to that layer's grid and
+    layer of ``sharpened_by`` in turn, each earlier and no coarser, the map is enlarged linearly to that grid and
     multiplied by the size of each place's contribution there: the last layer says where the evidence is, the earlier
     ones where within. Guided Grad-CAM (Selvaraju et al., ICCV 2017) multiplies a coarse map by a fine one likewise.
     """
