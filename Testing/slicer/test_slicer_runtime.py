@@ -14,9 +14,9 @@ from slicer_samples import needs_drawing
 HERE = Path(__file__).resolve().parent
 
 
-def run(code: str) -> subprocess.CompletedProcess[str]:
+def run(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
     path = [p for p in sys.path if p and Path(p).resolve() not in (HERE, HERE.parent)]  # see conftest.py
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), **variables}
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment, check=False
     )
@@ -54,14 +54,15 @@ def test_another_package_called_slicer_is_not_taken_for_slicer():
     assert "pip install slicer-core" in done.stdout
 
 
-def test_a_scene_leaves_nothing_behind_and_prints_nothing():
+def test_a_scene_leaves_nothing_behind_and_prints_nothing(tmp_path):
     done = run(
         "import os, tempfile\n"
         "from cadx.slicer import own_scene\n"
         "before = set(os.listdir(tempfile.gettempdir()))\n"
         "for _ in range(3):\n"
         "    with own_scene() as scene:\n        scene.AddNewNodeByClass('vtkMRMLMarkupsROINode')\n"
-        "print([n for n in set(os.listdir(tempfile.gettempdir())) - before if n.startswith('cadx')])"
+        "print([n for n in set(os.listdir(tempfile.gettempdir())) - before if n.startswith('cadx')])",
+        TMPDIR=str(tmp_path),  # other tests make scenes of their own meanwhile
     )
     assert done.stdout.strip() == "[]"
     assert done.stderr == ""
